@@ -1,0 +1,291 @@
+"""Define what crosses the wall: strict, versioned pydantic models, JSON both ways."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter
+
+SCHEMA_VERSION = 1
+
+Framework = Literal["sklearn", "pytorch", "tensorflow"]
+Task = Literal["classification", "regression", "forecasting"]
+Mode = Literal["train", "sweep", "distill"]
+Outcome = Literal[
+    "ok",
+    "error",
+    "timeout",
+    "out_of_memory",
+    "crashed",
+    "diverged",
+    "data_invalid",
+    "unavailable",
+]
+Scalar = bool | int | float | str | None
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
+
+
+class Contract(BaseModel):
+    """Be strict, immutable and closed: unknown fields, NaN and infinity are refused."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SplitRule(Contract):
+    """Say how rows are parted into train, validation and test.
+
+    ``random`` is stratified by class where the task is a classification; ``time`` tests on
+    the newest rows by ``column``; ``group`` never parts the rows that share ``column``.
+    ``test_fraction`` is of all rows, ``validation_fraction`` of the rows left for training.
+    """
+
+    rule: Literal["random", "time", "group"] = "random"
+    column: str | None = None
+    test_fraction: Fraction = 0.25
+    validation_fraction: Fraction = 0.15
+
+
+class ForecastRule(Contract):
+    """Say what a time step is, which column names the series, and what season it has.
+
+    ``season`` and ``lags`` are counted in periods. Each lag adds one feature: the target of
+    the same series that many periods earlier (the mean, where a period has several rows).
+    """
+
+    period: Literal["day", "week", "month", "quarter", "year", "step"]
+    season: PositiveInt
+    series: str | None = None
+    lags: tuple[PositiveInt, ...] = ()
+
+
+class DescriptorData(Contract):
+    """Point at a dataset by the path of its TOML descriptor."""
+
+    kind: Literal["descriptor"] = "descriptor"
+    path: str
+
+
+class InlineData(Contract):
+    """Carry a small table in the request itself: column name to its values, None is missing."""
+
+    kind: Literal["inline"] = "inline"
+    id: Name = "inline"
+    task: Task
+    target: str
+    columns: dict[str, tuple[Scalar, ...]]
+    positive: str | None = None
+    split: SplitRule = SplitRule()
+    forecast: ForecastRule | None = None
+
+
+class PreprocessingSpec(Contract):
+    """Say how a table becomes a float matrix; everything is fitted on the training rows.
+
+    ``one_hot`` keeps at most ``max_levels`` columns a categorical feature, the rarest levels
+    sharing the last one; ``ordinal`` gives one column of frequency ranks, capped alike.
+    """
+
+    encoding: Literal["one_hot", "ordinal"] = "one_hot"
+    max_levels: Annotated[int, Field(ge=2, le=1024)] = 32
+    scale: bool = True
+
+
+class OptimizerSpec(Contract):
+    """Spell out every hyperparameter, because libraries differ in their defaults."""
+
+    name: Literal["adam", "sgd"] = "adam"
+    learning_rate: Positive = 1e-3
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    epsilon: Positive = 1e-8
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class NetworkSpec(Contract):
+    """Describe a neural network and its training, for any neural framework.
+
+    ``patience`` is the number of epochs without a better validation loss after which
+    training stops and the best weights return; 0 turns early stopping off.
+    """
+
+    kind: Literal["network"] = "network"
+    architecture: Literal["linear", "mlp"]
+    hidden: tuple[PositiveInt, ...] = (64, 32)
+    activation: Literal["relu", "tanh"] = "relu"
+    optimizer: OptimizerSpec = OptimizerSpec()
+    epochs: PositiveInt = 50
+    batch_size: PositiveInt = 256
+    patience: Annotated[int, Field(ge=0)] = 8
+
+
+class EstimatorSpec(Contract):
+    """Name an estimator that trains itself, with its own parameters."""
+
+    kind: Literal["estimator"] = "estimator"
+    estimator: Name
+    params: dict[str, Scalar | tuple[Scalar, ...]] = {}
+
+
+ModelSpec = Annotated[NetworkSpec | EstimatorSpec, Field(discriminator="kind")]
+
+
+class Budget(Contract):
+    """Bound one cell: rows used, and seconds of training before the loop stops by itself."""
+
+    rows: Annotated[int, Field(ge=2)] = 10_000
+    seconds: Positive = 60.0
+
+
+class TrainRequest(Contract):
+    """Ask for one cell: train and measure a model on ``replicates`` seeded splits.
+
+    ``seed`` feeds every stream of random numbers by name, so equal seeds give equal samples,
+    splits, initial weights and row orders in every framework.
+    """
+
+    schema_version: Literal[1] = 1
+    id: str = "request"
+    data: Annotated[DescriptorData | InlineData, Field(discriminator="kind")]
+    model: ModelSpec
+    preprocessing: PreprocessingSpec = PreprocessingSpec()
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    replicates: Annotated[int, Field(ge=1, le=100)] = 3
+    budget: Budget = Budget()
+    artifact_dir: str | None = None
+
+
+class ErrorInfo(Contract):
+    """Name a failure: a stable code, a sentence, the field, expected, received, the remedy."""
+
+    code: str
+    message: str
+    field: str | None = None
+    expected: str | None = None
+    received: str | None = None
+    remedy: str | None = None
+    detail: str | None = None
+
+
+class SampleInfo(Contract):
+    """Record which rows a cell used: all, a seeded ``random`` sample, or the ``newest``."""
+
+    method: Literal["all", "random", "newest"]
+    rows: PositiveInt
+    rows_total: PositiveInt
+    rows_sha256: str
+
+
+class DataSummary(Contract):
+    """Identify the data that a result stands on; ``classes`` is empty for a regression."""
+
+    id: str
+    task: Task
+    content_sha256: str
+    numeric: int
+    categorical: int
+    classes: tuple[str, ...]
+    sample: SampleInfo
+
+
+class Timings(Contract):
+    """Give wall seconds by phase: load, prepare (split, fit, transform), fit, predict, score."""
+
+    load: NotNegative = 0.0
+    prepare: NotNegative = 0.0
+    fit: NotNegative = 0.0
+    predict: NotNegative = 0.0
+    score: NotNegative = 0.0
+
+    @property
+    def total(self) -> float:
+        """Return the sum of the phases in seconds."""
+        return self.load + self.prepare + self.fit + self.predict + self.score
+
+
+class History(Contract):
+    """Keep the mean training and validation loss of each epoch; empty for estimators."""
+
+    train: tuple[float, ...] = ()
+    validation: tuple[float, ...] = ()
+
+
+class ReplicateResult(Contract):
+    """Hold one seeded split's metrics beside those of the dummy baseline on the same split.
+
+    A metric that cannot be computed stands in ``undefined`` with its reason.
+    ``split_sha256`` identifies the exact rows of train, validation and test.
+    """
+
+    index: Annotated[int, Field(ge=0)]
+    split_sha256: str
+    train_rows: PositiveInt
+    validation_rows: Annotated[int, Field(ge=0)]
+    test_rows: PositiveInt
+    features: PositiveInt
+    metrics: dict[str, float]
+    baseline: dict[str, float]
+    undefined: dict[str, str] = {}
+    epochs: Annotated[int, Field(ge=0)] = 0
+    best_epoch: Annotated[int, Field(ge=0)] = 0
+    updates: Annotated[int, Field(ge=0)] = 0
+    stopped: Literal["completed", "early_stopping", "time_budget"] = "completed"
+    history: History = History()
+    timings: Timings = Timings()
+
+
+class TrainResult(Contract):
+    """Answer a train request; ``metric`` names the metric by which the cell is judged."""
+
+    schema_version: Literal[1] = 1
+    status: Literal["ok"] = "ok"
+    id: str
+    framework: str
+    data: DataSummary
+    metric: str
+    greater_is_better: bool
+    replicates: tuple[ReplicateResult, ...]
+    parameters: Annotated[int, Field(ge=0)]
+    timings: Timings
+    rows_per_second: NotNegative
+    peak_memory_bytes: Annotated[int, Field(ge=0)]
+    artifact_bytes: Annotated[int, Field(ge=0)]
+    artifact: str | None = None
+    warnings: tuple[str, ...] = ()
+    versions: dict[str, str]
+    threads: PositiveInt
+
+
+class Failure(Contract):
+    """Answer a request that gave no result: the outcome and its reason."""
+
+    schema_version: Literal[1] = 1
+    status: Literal["error"] = "error"
+    id: str
+    outcome: Outcome
+    error: ErrorInfo
+
+
+Response = Annotated[TrainResult | Failure, Field(discriminator="status")]
+_response: TypeAdapter[TrainResult | Failure] = TypeAdapter(Response)
+
+
+def parse_response(text: str | bytes) -> TrainResult | Failure:
+    """Read a response from JSON; raises pydantic's ValidationError if it is not one."""
+    return _response.validate_json(text)
+
+
+GREATER_IS_BETTER: dict[str, bool] = {
+    "accuracy": True,
+    "balanced_accuracy": True,
+    "f1": True,
+    "roc_auc": True,
+    "average_precision": True,
+    "log_loss": False,
+    "rmse": False,
+    "mae": False,
+    "r2": True,
+    "mase": False,
+}
