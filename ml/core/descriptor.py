@@ -72,8 +72,10 @@ class ExpectedFailure(Contract):
 class Descriptor(Contract):
     """Declare one dataset; ``rows`` and ``columns`` count the materialised table.
 
-    ``target_above`` turns a numeric target into a binary one. ``drop`` maps each column left
-    out to the reason. ``missing`` lists the strings that mean a missing value.
+    ``columns`` counts the features, computed ones included, and the target. ``target_above``
+    turns a numeric target into a binary one. ``classes``, where given, are the only labels
+    kept: rows with another are left out. ``drop`` maps each column left out to the reason.
+    ``missing`` lists the strings that mean a missing value; blank text always means one.
     """
 
     id: Name
@@ -82,6 +84,7 @@ class Descriptor(Contract):
     target: str
     target_above: float | None = None
     positive: str | None = None
+    classes: tuple[str, ...] = ()
     source: Annotated[
         PackageSource | FileSource | UrlSource | SklearnSource, Field(discriminator="kind")
     ]
@@ -90,7 +93,7 @@ class Descriptor(Contract):
     columns: PositiveInt
     content_sha256: Sha256
     tags: tuple[str, ...] = ()
-    drop: dict[str, str] = {}
+    drop: dict[str, str] = Field(default_factory=dict)
     categorical: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
@@ -106,6 +109,9 @@ class Descriptor(Contract):
             raise ValueError("a forecasting dataset needs split.rule = 'time'")
         if self.split.rule != "random" and self.split.column is None:
             raise ValueError(f"split.rule = {self.split.rule!r} needs split.column")
+        labels = self.target_above is not None or self.positive is not None or self.classes
+        if self.task != "classification" and labels:
+            raise ValueError("target_above, positive and classes belong to a classification")
         if self.target in self.drop:
             raise ValueError(f"the target {self.target!r} is also in [drop]")
         return self

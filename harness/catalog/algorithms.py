@@ -1,0 +1,83 @@
+"""List the algorithms: what each trains, in which framework, for which tasks and modes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ml.core.contracts import (
+    EstimatorSpec,
+    Framework,
+    Mode,
+    NetworkSpec,
+    OptimizerSpec,
+    PreprocessingSpec,
+    Task,
+)
+
+TASKS: tuple[Task, ...] = ("classification", "regression", "forecasting")
+ORDINAL = PreprocessingSpec(encoding="ordinal", scale=False)
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """Declare one algorithm of one framework; ``rows`` caps it below the general budget."""
+
+    id: str
+    framework: Framework
+    model: NetworkSpec | EstimatorSpec
+    preprocessing: PreprocessingSpec = field(default_factory=PreprocessingSpec)
+    tasks: tuple[Task, ...] = TASKS
+    modes: tuple[Mode, ...] = ("train",)
+    rows: int | None = None
+    is_baseline: bool = False
+
+
+NEURAL: tuple[Framework, ...] = ("pytorch", "tensorflow")
+NETWORKS: dict[str, NetworkSpec] = {
+    "linear": NetworkSpec(
+        architecture="linear", optimizer=OptimizerSpec(learning_rate=1e-2), epochs=60
+    ),
+    "mlp": NetworkSpec(
+        architecture="mlp", hidden=(64, 32), optimizer=OptimizerSpec(learning_rate=3e-3)
+    ),
+}
+
+ALGORITHMS: tuple[Algorithm, ...] = (
+    Algorithm("dummy", "sklearn", EstimatorSpec(estimator="dummy"), ORDINAL, is_baseline=True),
+    Algorithm("linear", "sklearn", EstimatorSpec(estimator="linear")),
+    Algorithm(
+        "random_forest",
+        "sklearn",
+        EstimatorSpec(
+            estimator="random_forest", params={"n_estimators": 60, "min_samples_leaf": 2}
+        ),
+        ORDINAL,
+        rows=5_000,
+    ),
+    Algorithm(
+        "hist_gradient_boosting",
+        "sklearn",
+        EstimatorSpec(estimator="hist_gradient_boosting", params={"max_iter": 60}),
+        ORDINAL,
+    ),
+    Algorithm(
+        "k_nearest_neighbors",
+        "sklearn",
+        EstimatorSpec(estimator="k_nearest_neighbors", params={"n_neighbors": 15}),
+        rows=5_000,
+    ),
+    Algorithm("svm", "sklearn", EstimatorSpec(estimator="svm"), rows=3_000),
+    Algorithm(
+        "mlp",
+        "sklearn",
+        EstimatorSpec(
+            estimator="mlp",
+            params={"hidden_layer_sizes": (64, 32), "early_stopping": True, "max_iter": 60},
+        ),
+    ),
+    *(
+        Algorithm(name, framework, network)
+        for framework in NEURAL
+        for name, network in NETWORKS.items()
+    ),
+)

@@ -1,0 +1,91 @@
+"""Make the cells: every dataset × algorithm × framework × mode that can be, and that is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness.catalog.algorithms import ALGORITHMS, TASKS, Algorithm
+from harness.catalog.datasets import OWN_FOLDER, BrokenDataset, Dataset, find_datasets
+from harness.catalog.frameworks import FRAMEWORKS
+from harness.cell import Cell
+from harness.markers import MatrixMarker, check_names
+from harness.options import Settings
+from ml.core.contracts import Budget
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Hold the datasets and algorithms of this session, and the descriptors that are broken."""
+
+    datasets: tuple[Dataset, ...]
+    broken: tuple[BrokenDataset, ...]
+    algorithms: tuple[Algorithm, ...]
+
+    @property
+    def choices(self) -> dict[str, tuple[str, ...]]:
+        """Return the names that each argument of the matrix marker may take."""
+        modes = dict.fromkeys(mode for entry in self.algorithms for mode in entry.modes)
+        return {
+            "task": TASKS,
+            "mode": tuple(modes),
+            "framework": tuple(FRAMEWORKS),
+            "dataset": tuple(dataset.descriptor.id for dataset in self.datasets),
+            "algorithm": tuple(dict.fromkeys(entry.id for entry in self.algorithms)),
+        }
+
+
+def load_catalog(settings: Settings) -> Catalog:
+    """Read our own datasets and those of the settings' folders."""
+    datasets, broken = find_datasets((OWN_FOLDER, *settings.data))
+    return Catalog(tuple(datasets), tuple(broken), ALGORITHMS)
+
+
+def select_cells(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> list[Cell]:
+    """Return the marker's cells, dataset by dataset; raises ValueError where there are none."""
+    check_names(marker, catalog.choices)
+    cells = list(_product(catalog, marker, settings))
+    if not cells:
+        raise ValueError(
+            f"{marker} matches no cell: no dataset of these has an algorithm for its task in "
+            "these frameworks and modes; widen the marker's arguments"
+        )
+    return cells
+
+
+def _product(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> Iterator[Cell]:
+    for dataset in catalog.datasets:
+        task = dataset.descriptor.task
+        if not _asked(marker.dataset, dataset.descriptor.id) or not _asked(marker.task, task):
+            continue
+        for entry in catalog.algorithms:
+            if (
+                task not in entry.tasks
+                or not _asked(marker.algorithm, entry.id)
+                or not _asked(marker.framework, entry.framework)
+            ):
+                continue
+            for mode in entry.modes:
+                if _asked(marker.mode, mode):
+                    yield Cell(
+                        dataset=dataset.descriptor.id,
+                        algorithm=entry.id,
+                        framework=entry.framework,
+                        mode=mode,
+                        task=task,
+                        descriptor=dataset.path,
+                        model=entry.model,
+                        preprocessing=entry.preprocessing,
+                        budget=Budget(
+                            rows=min(settings.rows, entry.rows or settings.rows),
+                            seconds=settings.seconds,
+                        ),
+                        replicates=settings.replicates,
+                        timeout=settings.timeout,
+                        is_baseline=entry.is_baseline,
+                        expected_failures=dataset.descriptor.expected_failures,
+                    )
+
+
+def _asked(names: tuple[str, ...], name: str) -> bool:
+    return not names or name in names

@@ -1,0 +1,70 @@
+"""Define a cell: one dataset × algorithm × framework × mode, and the request it makes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from ml.core.contracts import (
+    Budget,
+    DescriptorData,
+    EstimatorSpec,
+    Framework,
+    Mode,
+    NetworkSpec,
+    PreprocessingSpec,
+    Task,
+    TrainRequest,
+)
+from ml.core.descriptor import ExpectedFailure
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Hold what one cell runs; ``is_baseline`` marks a model that is itself the baseline."""
+
+    dataset: str
+    algorithm: str
+    framework: Framework
+    mode: Mode
+    task: Task
+    descriptor: Path
+    model: NetworkSpec | EstimatorSpec
+    preprocessing: PreprocessingSpec
+    budget: Budget
+    replicates: int
+    timeout: float
+    is_baseline: bool = False
+    expected_failures: tuple[ExpectedFailure, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Return the pytest id and the trend's key; it never changes with its neighbours."""
+        return f"{self.dataset}-{self.algorithm}-{self.framework}-{self.mode}"
+
+    @property
+    def seed(self) -> int:
+        """Return the seed, from the dataset's name alone: all its cells share their splits."""
+        digest = hashlib.blake2b(self.dataset.encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") >> 1
+
+    def expected_failure(self, gate: str) -> str | None:
+        """Return the declared reason why this gate fails for this cell, if there is one."""
+        for declared in self.expected_failures:
+            if declared.gate == gate and fnmatchcase(self.id, declared.cells):
+                return declared.reason
+        return None
+
+    def to_request(self) -> TrainRequest:
+        """Return the request that crosses the wall."""
+        return TrainRequest(
+            id=self.id,
+            data=DescriptorData(path=str(self.descriptor)),
+            model=self.model,
+            preprocessing=self.preprocessing,
+            seed=self.seed,
+            replicates=self.replicates,
+            budget=self.budget,
+        )

@@ -1,0 +1,27 @@
+"""Define where a cell runs: one protocol, and what an execution tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from harness.cell import Cell
+from ml.core.contracts import Failure, TrainResult
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Hold a cell's response and the wall seconds that it took, start-up of a worker apart."""
+
+    response: TrainResult | Failure
+    seconds: float
+
+
+class Executor(Protocol):
+    """Run cells away from this process."""
+
+    def run(self, cell: Cell) -> Execution:
+        """Run a cell and return its response; a dead or silent worker is a Failure too."""
+
+    def close(self) -> None:
+        """Stop every worker; nothing of them stays behind."""

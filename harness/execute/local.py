@@ -1,0 +1,153 @@
+"""Run cells in warm worker processes of this machine, one per framework."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+from pathlib import Path
+
+import pebble
+from pydantic import ValidationError
+
+from harness.cell import Cell
+from harness.execute import remote
+from harness.execute.executor import Execution
+from ml.core.contracts import ErrorInfo, Failure, Framework, Outcome, TrainResult, parse_response
+from ml.core.errors import describe
+
+WARM_UP_SECONDS = 180.0
+LOG_TAIL_LINES = 30
+
+
+class LocalExecutor:
+    """Keep one spawned worker per framework; a worker that dies or is killed is replaced.
+
+    Workers are spawned, never forked: TensorFlow hangs in a forked child.
+    """
+
+    def __init__(self, logs: Path, worker_module: str = "ml.worker") -> None:
+        self._logs = logs
+        self._module = worker_module
+        self._pools: dict[Framework, pebble.ProcessPool] = {}
+        self._warm: set[Framework] = set()
+
+    def run(self, cell: Cell) -> Execution:
+        """Send the cell's request to the worker of its framework and wait for the response."""
+        if cell.framework not in self._warm:
+            started = time.perf_counter()
+            trouble = self._call(cell, "warm", "{}", WARM_UP_SECONDS)
+            if isinstance(trouble, Failure):
+                return Execution(trouble, time.perf_counter() - started)
+            self._warm.add(cell.framework)
+        payload = cell.to_request().model_dump_json()
+        started = time.perf_counter()
+        answer = self._call(cell, "train", payload, cell.timeout)
+        seconds = time.perf_counter() - started
+        if isinstance(answer, Failure):
+            self._warm.discard(cell.framework)
+            return Execution(answer, seconds)
+        try:
+            return Execution(parse_response(answer), seconds)
+        except ValidationError as problem:
+            text = f"the worker's answer is not a response: {describe(str(problem))}"
+            return Execution(_failure(cell, "error", "bad_response", text), seconds)
+
+    def close(self) -> None:
+        """Stop every worker at once and wait until each is gone."""
+        for pool in self._pools.values():
+            pool.stop()  # type: ignore[no-untyped-call]
+        for pool in self._pools.values():
+            pool.join()
+        self._pools.clear()
+        self._warm.clear()
+
+    def _call(self, cell: Cell, operation: str, payload: str, limit: float) -> str | Failure:
+        pool = self._pool(cell.framework)
+        log = self._log(cell.framework)
+        mark = log.stat().st_size if log.exists() else 0
+        future = pool.schedule(
+            remote.call, args=(self._module, cell.framework, operation, payload), timeout=limit
+        )
+        try:
+            answer: str = future.result()
+        except TimeoutError:
+            return _failure(
+                cell,
+                "timeout",
+                "time_limit",
+                f"no result within {limit:g} s; the worker was killed",
+                remedy="raise --matrix-timeout, or lower --matrix-rows",
+                detail=_tail(log, mark),
+            )
+        except pebble.ProcessExpired as problem:
+            return _failure(
+                cell,
+                "crashed",
+                "worker_died",
+                f"the worker {_death(problem.exitcode)}",
+                remedy="see the detail; the last lines of the worker's output are kept there",
+                detail=_tail(log, mark),
+            )
+        except Exception as problem:  # noqa: BLE001 - whatever the worker raised is an outcome
+            return _failure(
+                cell,
+                "error",
+                "worker_raised",
+                f"the worker raised {type(problem).__name__}: {problem}",
+                detail=_tail(log, mark),
+            )
+        if operation == "warm" and "outcome" in answer:
+            failed = parse_response(answer)
+            assert not isinstance(failed, TrainResult)
+            return failed
+        return answer
+
+    def _pool(self, framework: Framework) -> pebble.ProcessPool:
+        pool = self._pools.get(framework)
+        if pool is None or not pool.active:
+            self._logs.mkdir(parents=True, exist_ok=True)
+            pool = self._pools[framework] = pebble.ProcessPool(
+                max_workers=1,
+                initializer=remote.start,
+                initargs=(str(self._log(framework)),),
+                context=multiprocessing.get_context("spawn"),
+            )
+        return pool
+
+    def _log(self, framework: Framework) -> Path:
+        return self._logs / f"{framework}.log"
+
+
+def _death(exitcode: int) -> str:
+    if exitcode >= 0:
+        return f"exited with code {exitcode} before it answered"
+    try:
+        name = signal.Signals(-exitcode).name
+    except ValueError:
+        name = "unknown"
+    hint = "; the kernel does so when memory runs out" if -exitcode == signal.SIGKILL else ""
+    return f"was killed by signal {-exitcode} ({name}){hint}"
+
+
+def _failure(
+    cell: Cell,
+    outcome: Outcome,
+    code: str,
+    message: str,
+    remedy: str | None = None,
+    detail: str | None = None,
+) -> Failure:
+    error = ErrorInfo(code=code, message=message, remedy=remedy, detail=detail)
+    return Failure(id=cell.id, outcome=outcome, error=error)
+
+
+def _tail(log: Path, mark: int) -> str | None:
+    """Return the last lines that the worker printed since ``mark``, None where it was silent."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(mark, log.stat().st_size - 16_384))
+            lines = stream.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    return "\n".join(lines[-LOG_TAIL_LINES:]) or None

@@ -1,0 +1,44 @@
+"""Run inside a worker process, before anything of ml is imported; standard library only."""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import os
+import sys
+
+THREADS_PER_WORKER = 1
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+
+
+def start(log: str) -> None:
+    """Set thread counts before a framework reads them, and send all output to ``log``.
+
+    Output goes to a file by descriptor, since frameworks print from C; a segfault leaves its
+    Python stack there.
+    """
+    for name in _THREAD_VARIABLES:
+        os.environ[name] = str(THREADS_PER_WORKER)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(sink, 1)
+    os.dup2(sink, 2)
+    os.close(sink)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    faulthandler.enable(sys.stderr)
+
+
+def call(module: str, framework: str, operation: str, payload: str) -> str:
+    """Hand a JSON payload to the worker module and return its JSON answer."""
+    answer: str = importlib.import_module(module).serve(framework, operation, payload)
+    return answer

@@ -1,0 +1,96 @@
+"""Read marker arguments into frozen dataclasses, whose fields are the only list of names."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+TRACKS: dict[str, str] = {
+    "unit": "one room on its own, in milliseconds",
+    "contract": "what rooms, frameworks and files promise each other",
+    "smoke": "one short pass through the whole way",
+    "slow_matrix": "the matrix on real data",
+    "perf": "timings, run alone",
+}
+MATRIX_LINE = (
+    "matrix(task=…, mode=…, framework=…, dataset=…, algorithm=…): run the test once per cell "
+    "that matches; each argument is a name or a list of names, and may be left out"
+)
+
+
+@dataclass(frozen=True)
+class MatrixMarker:
+    """Hold which cells a test asks for; an empty tuple matches every name."""
+
+    task: tuple[str, ...] = ()
+    mode: tuple[str, ...] = ()
+    framework: tuple[str, ...] = ()
+    dataset: tuple[str, ...] = ()
+    algorithm: tuple[str, ...] = ()
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(MatrixMarker))
+
+
+def register_markers(config: pytest.Config) -> None:
+    """Tell pytest which markers exist."""
+    for name, meaning in TRACKS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+    config.addinivalue_line("markers", MATRIX_LINE)
+
+
+def read_marker(mark: pytest.Mark) -> MatrixMarker:
+    """Return the marker's arguments; raises ValueError naming what is wrong and the choices."""
+    if mark.args:
+        raise ValueError(
+            f"@pytest.mark.matrix takes no positional arguments, received {mark.args!r}; "
+            f"name them: {', '.join(FIELDS)}"
+        )
+    values: dict[str, tuple[str, ...]] = {}
+    for name, value in mark.kwargs.items():
+        if name not in FIELDS:
+            raise ValueError(
+                f"@pytest.mark.matrix knows no argument {name!r}{_hint(name, FIELDS)}; "
+                f"choose from {', '.join(FIELDS)}"
+            )
+        values[name] = _names(name, value)
+    return MatrixMarker(**values)
+
+
+def check_names(marker: MatrixMarker, choices: dict[str, tuple[str, ...]]) -> None:
+    """Raise ValueError for a name that is none of the catalog's, naming the choices."""
+    for field in FIELDS:
+        for name in getattr(marker, field):
+            if name not in choices[field]:
+                raise ValueError(
+                    f"@pytest.mark.matrix({field}={name!r}): there is no such {field}"
+                    f"{_hint(name, choices[field])}; choose from {', '.join(choices[field])}"
+                )
+
+
+def tracks_of(item: pytest.Item) -> list[str]:
+    """Return the track markers that an item carries."""
+    return [name for name in TRACKS if item.get_closest_marker(name)]
+
+
+def _names(argument: str, value: Any) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"@pytest.mark.matrix({argument}=…) takes a name or a list of names, received {value!r}"
+        )
+    if not names:
+        raise ValueError(
+            f"@pytest.mark.matrix({argument}=[]) matches nothing; leave the argument out "
+            "to match everything"
+        )
+    return tuple(names)
+
+
+def _hint(name: str, choices: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name, choices, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""

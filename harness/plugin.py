@@ -1,0 +1,174 @@
+"""Hook the matrix into pytest; every hook hands on to a room, and none imports one early."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.markers import TRACKS, read_marker, register_markers, tracks_of
+from harness.options import add_options, read_settings
+from harness.reporter import FACTS, RUN, RUN_INPUT, Reporter, new_run, open_journal
+
+if TYPE_CHECKING:
+    from harness.session import CellRun, MatrixSession
+
+_session_key = pytest.StashKey["MatrixSession"]()
+_facts_key = pytest.StashKey[dict[str, Any]]()
+_handle_key = pytest.StashKey["CellRun"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers, and the reporter where this process is no worker of xdist."""
+    register_markers(config)
+    config.stash[RUN] = getattr(config, "workerinput", {}).get(RUN_INPUT) or new_run(config)
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Reporter(config), "mlmatrix-reporter")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of xdist the run that it belongs to."""
+    node.workerinput[RUN_INPUT] = node.config.stash[RUN]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one case per cell for a test with the matrix marker."""
+    mark = metafunc.definition.get_closest_marker("matrix")
+    if mark is None:
+        return
+    name = metafunc.definition.nodeid
+    if "cell" not in metafunc.fixturenames:
+        pytest.fail(f"{name} has the matrix marker but does not ask for `cell`", pytrace=False)
+    try:
+        cells = _session(metafunc.config).select(read_marker(mark))
+    except ValueError as problem:
+        pytest.fail(f"{name}: {problem}", pytrace=False)
+    ids = [entry.id for entry in cells]
+    metafunc.parametrize("cell", cells, ids=ids, indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse tests without exactly one track, and put the tracks in their order."""
+    tracks = {item: tracks_of(item) for item in items}
+    wrong = [
+        f"  {item.nodeid}: {' and '.join(found) or 'none'}"
+        for item, found in tracks.items()
+        if len(found) != 1
+        and (item.get_closest_marker("matrix") or config.getini("matrix_strict_tracks"))
+    ]
+    if wrong:
+        raise pytest.UsageError(
+            "every test needs exactly one track marker of "
+            f"{', '.join(TRACKS)}; these have another number:\n" + "\n".join(wrong)
+        )
+    order = {name: position for position, name in enumerate(TRACKS)}
+    items.sort(key=lambda item: order[tracks[item][0]] if tracks[item] else -1)
+
+
+@pytest.fixture
+def cell(request: pytest.FixtureRequest) -> CellRun:
+    """Give the test its cell; ``cell.run()`` trains it once and returns the record."""
+    from harness.cell import Cell
+    from harness.session import CellRun
+
+    entry = getattr(request, "param", None)
+    if entry is None:
+        pytest.fail("`cell` needs @pytest.mark.matrix(…) on the test", pytrace=False)
+    if not isinstance(entry, Cell):
+        request.node.stash[_facts_key] = {"cell": None, "failed": True, "text": ""}
+        pytest.fail(entry.reason, pytrace=False)
+    session = _session(request.config)
+    handle = CellRun(session, entry)
+    request.node.stash[_handle_key] = handle
+    request.node.stash[_facts_key] = {"cell": entry.id, "failed": False, "text": ""}
+    missing = session.missing(entry)
+    if missing is not None:
+        handle.run()
+        if entry.framework in session.settings.require:
+            pytest.fail(f"{entry.framework} is required, but {missing}", pytrace=False)
+        pytest.skip(f"{entry.framework} is not available: {missing}")
+    return handle
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Fail a test that has passed when a gate fails its cell; expected failures are xfails."""
+    outcome = yield
+    handle = item.stash.get(_handle_key, None)
+    record = handle.known if handle else None
+    if record is not None:
+        from harness.terminal import expected_reason, explain_failure
+
+        if record.failed:
+            pytest.fail(explain_failure(record), pytrace=False)
+        reason = expected_reason(record)
+        if reason is not None:
+            pytest.xfail(reason)
+    return outcome
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attach the facts of the cell to its report, which carries them from xdist's workers."""
+    report = yield
+    handle = item.stash.get(_handle_key, None)
+    record = handle.known if handle else None
+    facts = item.stash.get(_facts_key, None)
+    if record is not None:
+        from harness.terminal import cell_facts
+
+        facts = cell_facts(record)
+    if facts is not None:
+        setattr(report, FACTS, facts)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_teststatus(
+    report: pytest.TestReport | pytest.CollectReport, config: pytest.Config
+) -> Generator[None, Any, Any]:
+    """Add metric, baseline and time to a cell's verbose line."""
+    status = yield
+    facts = getattr(report, FACTS, None)
+    if not facts or not facts["text"] or config.get_verbosity() < 1 or not status[2]:
+        return status
+    category, letter, word = status
+    text, markup = word if isinstance(word, tuple) else (word, {})
+    return category, letter, (f"{text} {facts['text']}", markup)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_json_runtest_metadata(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, Any]:
+    """Give pytest-json-report the cell's whole record as the test's metadata."""
+    handle = item.stash.get(_handle_key, None)
+    record = handle.known if handle and call.when == "call" else None
+    return {} if record is None else {"mlmatrix": record.model_dump(mode="json")}
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the workers, however the session ended."""
+    if _session_key in config.stash:
+        config.stash[_session_key].close()
+
+
+def _session(config: pytest.Config) -> MatrixSession:
+    if _session_key not in config.stash:
+        from harness.session import MatrixSession
+
+        shared = hasattr(config, "workerinput")
+        try:
+            session = MatrixSession(read_settings(config), open_journal(config), shared)
+        except ValueError as problem:
+            raise pytest.UsageError(str(problem)) from None
+        config.stash[_session_key] = session
+    return config.stash[_session_key]

@@ -1,0 +1,86 @@
+"""Describe where a run happens: commit, machine and package versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+from harness.store.journal import now
+from harness.store.record import Head
+
+PACKAGES = (
+    "pytest-mlmatrix",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "torch",
+    "tensorflow-cpu",
+    "tensorflow",
+    "jax",
+    "pytest",
+    "pytest-xdist",
+    "pebble",
+    "pydantic",
+    "safetensors",
+    "skops",
+)
+
+
+def describe_run(run: str, root: Path, command: tuple[str, ...], threads: int) -> Head:
+    """Return the head of a journal for a run that starts now in ``root``."""
+    status = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return Head(
+        run=run,
+        started=now(),
+        command=command,
+        git_commit=_git(root, "rev-parse", "HEAD"),
+        git_branch=_git(root, "rev-parse", "--abbrev-ref", "HEAD"),
+        git_dirty=None if status is None else bool(status),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cpu=_cpu(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
+        memory_bytes=psutil.virtual_memory().total,
+        threads_per_worker=threads,
+        packages={name: found for name in PACKAGES if (found := _version(name))},
+    )
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
+            ["git", "-C", str(root), *arguments],  # noqa: S607 - the user's own git
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

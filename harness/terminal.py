@@ -1,0 +1,151 @@
+"""Say in the terminal how the matrix goes: per test, while it runs, and at its end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.store.journal import RunJournal
+from harness.store.record import Record
+
+SECONDS_BETWEEN_LINES = 10.0
+TABLE = "framework cells ok failed expected unavailable beat-baseline training"
+
+
+def describe_record(record: Record) -> str:
+    """Return one cell in one phrase: metric, baseline and time, or outcome and reason."""
+    if record.score is None:
+        return f"{record.outcome}: {record.reason} ({record.seconds:.1f} s)"
+    score = record.score
+    return (
+        f"{score.metric} {score.value:.4g} (baseline {score.baseline:.4g}) {record.seconds:.1f} s"
+    )
+
+
+def explain_failure(record: Record) -> str:
+    """Return why a cell fails its test: every failing gate, the error and the remedy."""
+    lines = [f"{record.cell}: outcome {record.outcome}"]
+    lines += [f"  {verdict.gate}: {verdict.text}" for verdict in record.verdicts if verdict.breaks]
+    if record.error is not None:
+        for name in ("code", "field", "expected", "received", "remedy"):
+            value = getattr(record.error, name)
+            if value is not None:
+                lines.append(f"  {name}: {value}")
+        if record.error.detail:
+            lines.append("  detail:")
+            lines += [f"    {line}" for line in record.error.detail.splitlines()]
+    return "\n".join(lines)
+
+
+def expected_reason(record: Record) -> str | None:
+    """Return the declared reason of a cell's failing gates, None where no gate fails."""
+    texts = [
+        f"{verdict.gate}: {verdict.expected} ({verdict.text})"
+        for verdict in record.verdicts
+        if verdict.status == "fail" and verdict.expected is not None
+    ]
+    return "; ".join(texts) or None
+
+
+@dataclass
+class Progress:
+    """Count cells as their tests end, and say now and then how far the matrix is."""
+
+    total: int
+    clock: Callable[[], float] = time.monotonic
+    done: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._started = self._said = self.clock()
+
+    def update(self, cell: str, failed: bool) -> str | None:
+        """Count one cell; return a line to print when it is time for one."""
+        self.done.add(cell)
+        if failed:
+            self.failed.add(cell)
+        moment = self.clock()
+        if moment - self._said < SECONDS_BETWEEN_LINES:
+            return None
+        self._said = moment
+        return self.line(moment - self._started)
+
+    def line(self, elapsed: float) -> str:
+        """Return the cells done and failed, and the time left at the pace so far."""
+        left = elapsed / len(self.done) * (self.total - len(self.done))
+        return (
+            f"matrix: {len(self.done)}/{self.total} cells done, {len(self.failed)} failed, "
+            f"about {_duration(left)} left"
+        )
+
+
+def summarize_run(journal: RunJournal) -> list[str]:
+    """Return the lines of the closing table: per framework, then failures with reasons."""
+    header = tuple(TABLE.split())
+    rows: list[tuple[str, ...]] = [header]
+    frameworks = dict.fromkeys(record.framework for record in journal.records)
+    groups: list[tuple[str, list[Record]]] = [
+        (name, [r for r in journal.records if r.framework == name]) for name in sorted(frameworks)
+    ]
+    if len(groups) > 1:
+        groups.append(("total", list(journal.records)))
+    rows += [(name, *_counts(records)) for name, records in groups]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    lines = [
+        "  ".join(
+            text.ljust(width) if column == 0 else text.rjust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    for title, chosen in (
+        ("failed", [r for r in journal.records if r.failed and r.outcome != "unavailable"]),
+        ("failed as declared", [r for r in journal.records if not r.failed and expected_reason(r)]),
+    ):
+        if chosen:
+            lines += ["", f"{title}:"]
+            lines += [f"  {r.cell}  {r.reason if r.failed else expected_reason(r)}" for r in chosen]
+    stale = [
+        f"  {record.cell}  {verdict.gate} passes; its declared failure can go"
+        for record in journal.records
+        for verdict in record.verdicts
+        if verdict.status == "pass" and verdict.expected is not None
+    ]
+    if stale:
+        lines += ["", "passed against the declaration:", *stale]
+    lines += [f"damaged: {text}" for text in journal.damage]
+    return lines
+
+
+def _counts(records: list[Record]) -> tuple[str, ...]:
+    outcomes = Counter(record.outcome for record in records)
+    gates = [v for r in records for v in r.verdicts if v.gate == "beats_baseline"]
+    beaten = sum(verdict.status == "pass" for verdict in gates)
+    judged = sum(verdict.status != "not_applicable" for verdict in gates)
+    return (
+        str(len(records)),
+        str(outcomes["ok"]),
+        str(sum(r.failed and r.outcome != "unavailable" for r in records)),
+        str(sum(not r.failed and expected_reason(r) is not None for r in records)),
+        str(outcomes["unavailable"]),
+        f"{beaten}/{judged}",
+        _duration(sum(r.result.timings.fit for r in records if r.result)),
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def cell_facts(record: Record) -> dict[str, Any]:
+    """Return what a test report carries of a cell: plain values that cross process borders."""
+    return {
+        "cell": record.cell,
+        "failed": record.failed and record.outcome != "unavailable",
+        "text": describe_record(record),
+    }

@@ -1,0 +1,169 @@
+"""Answer a request: every payload gets a response, whatever is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from ml.core.contracts import ErrorInfo, EstimatorSpec, Failure, NetworkSpec, TrainRequest
+from ml.core.errors import MatrixError, RequestInvalid, describe
+from ml.core.learner import Adapter
+from ml.core.replicates import run_request
+
+_UNION_TAGS = {"descriptor", "inline", "network", "estimator"}
+
+
+def handle_train(payload: dict[str, Any], adapter: Adapter) -> dict[str, Any]:
+    """Train what the payload asks for in this framework and return the response as a dict.
+
+    The response is a ``TrainResult`` (status ok) or a ``Failure`` (status error, with code,
+    message, field, expected, received and remedy). No exception leaves it.
+    """
+    return answer(payload, lambda: _train(payload, adapter))
+
+
+def answer(payload: Any, work: Callable[[], BaseModel]) -> dict[str, Any]:
+    """Run ``work`` and return its response; turn whatever it raises into a Failure."""
+    try:
+        return work().model_dump(mode="json")
+    except MatrixError as problem:
+        failure = Failure(
+            id=_id(payload),
+            outcome=problem.outcome,  # type: ignore[arg-type]  # a class attribute, tested
+            error=ErrorInfo(
+                code=problem.code,
+                message=problem.message,
+                field=problem.field,
+                expected=problem.expected,
+                received=problem.received,
+                remedy=problem.remedy,
+            ),
+        )
+    except MemoryError as problem:
+        error = ErrorInfo(
+            code="out_of_memory",
+            message=f"the worker could not get the memory it asked for: {describe(problem)}",
+            remedy="lower budget.rows or the model's size, or use a machine with more memory",
+            detail=traceback.format_exc(limit=-8),
+        )
+        failure = Failure(id=_id(payload), outcome="out_of_memory", error=error)
+    except Exception as problem:  # noqa: BLE001 - a caller gets a response, whatever broke
+        error = ErrorInfo(
+            code="unexpected_exception",
+            message=f"{type(problem).__name__}: {_text(problem)}",
+            detail=traceback.format_exc(limit=-12),
+        )
+        failure = Failure(id=_id(payload), outcome="error", error=error)
+    return failure.model_dump(mode="json")
+
+
+def parse_request(payload: Any) -> TrainRequest:
+    """Validate a payload; raises RequestInvalid naming the field, expected and received."""
+    if not isinstance(payload, dict):
+        raise RequestInvalid(
+            "the request is not an object",
+            expected="a JSON object with the fields of TrainRequest",
+            received=describe(payload),
+        )
+    try:
+        text = json.dumps(payload, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise RequestInvalid(
+            f"the request is not JSON: {problem}",
+            expected="objects, arrays, strings, finite numbers, booleans and null",
+            received=describe(payload),
+        ) from None
+    try:
+        return TrainRequest.model_validate_json(text)
+    except ValidationError as problem:
+        raise _refusal(problem, payload) from None
+
+
+def _train(payload: dict[str, Any], adapter: Adapter) -> BaseModel:
+    request = parse_request(payload)
+    if not isinstance(request.model, adapter.accepts):
+        kind = {NetworkSpec: "network", EstimatorSpec: "estimator"}[adapter.accepts]
+        raise RequestInvalid(
+            f"{adapter.name} cannot train a model of this kind",
+            code="model_kind",
+            field="model.kind",
+            expected=repr(kind),
+            received=repr(request.model.kind),
+            remedy=f"set model.kind to {kind!r}, or send the request to another framework",
+        )
+    return run_request(request, adapter)
+
+
+def _refusal(problem: ValidationError, payload: dict[str, Any]) -> RequestInvalid:
+    first = problem.errors(include_url=False)[0]
+    place = [
+        part
+        for position, part in enumerate(first["loc"])
+        if not (position == 1 and part in _UNION_TAGS)
+    ]
+    field = ".".join(str(part) for part in place)
+    received = describe(first.get("input"))
+    if first["type"] == "extra_forbidden":
+        names = _names_beside(first["loc"])
+        near = difflib.get_close_matches(str(place[-1]), names, n=1)
+        return RequestInvalid(
+            f"{field} is not a field of the request",
+            code="unknown_field",
+            field=field,
+            expected="one of " + ", ".join(sorted(names)),
+            received=received,
+            remedy=f"did you mean {near[0]!r}?" if near else "leave it out",
+        )
+    if first["type"] == "missing":
+        return RequestInvalid(
+            f"{field} is missing",
+            code="missing_field",
+            field=field,
+            expected="a value",
+            received="nothing",
+            remedy=f"add {field} to the request",
+        )
+    return RequestInvalid(
+        f"{field} is not valid",
+        code="invalid_value",
+        field=field,
+        expected=first["msg"].removeprefix("Input should be ").removeprefix("Value error, "),
+        received=received,
+        remedy=f"correct {field}",
+    )
+
+
+def _names_beside(location: tuple[int | str, ...]) -> list[str]:
+    """Return the field names of the model in which a location's last part was not found."""
+    models: list[Any] = [TrainRequest]
+    for part in location[:-1]:
+        nested = []
+        for model in models:
+            annotation = model.model_fields[part].annotation if part in model.model_fields else None
+            nested.extend(_models_in(annotation))
+        tagged = [m for m in models if getattr(m.model_fields.get("kind"), "default", None) == part]
+        models = nested or tagged or models
+    return sorted({name for model in models for name in model.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in getattr(annotation, "__args__", ()) for model in _models_in(part)]
+
+
+def _id(payload: Any) -> str:
+    value = payload.get("id") if isinstance(payload, dict) else None
+    return value if isinstance(value, str) else "request"
+
+
+def _text(problem: Exception) -> str:
+    try:
+        return str(problem) or "(no message)"
+    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything
+        return "(the exception could not be printed)"

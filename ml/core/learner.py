@@ -1,0 +1,107 @@
+"""Define what a framework supplies: an adapter, and learners that fit and predict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.core.contracts import EstimatorSpec, History, NetworkSpec
+
+Floats32 = NDArray[np.float32]
+Floats64 = NDArray[np.float64]
+Loss = Literal["binary", "softmax", "squared"]
+Stop = Literal["completed", "early_stopping", "time_budget"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Give the width of a problem: ``classes`` is 0 for a regression, else at least 2."""
+
+    inputs: int
+    classes: int
+
+    @property
+    def loss(self) -> Loss:
+        """Return the loss that fits: one logit, one logit a class, or squared error."""
+        if self.classes == 0:
+            return "squared"
+        return "binary" if self.classes == 2 else "softmax"
+
+    @property
+    def outputs(self) -> int:
+        """Return the width of a network's output."""
+        return self.classes if self.loss == "softmax" else 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """Hold one part of a split: features float32 [n, inputs] and the target.
+
+    The target is int64 class indices, or float32 values scaled by the training rows.
+    """
+
+    features: Floats32
+    target: NDArray[np.int64] | Floats32
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows."""
+        return int(self.features.shape[0])
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Hold the random streams of one replicate, each drawn from the request's seed by name."""
+
+    weights: np.random.Generator
+    order: np.random.Generator
+    estimator: np.random.Generator
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """Tell how a fit went; ``epochs`` and ``updates`` are 0 for an estimator without them."""
+
+    epochs: int = 0
+    best_epoch: int = 0
+    updates: int = 0
+    stopped: Stop = "completed"
+    history: History = field(default_factory=History)
+    warnings: tuple[str, ...] = ()
+
+
+class Learner(Protocol):
+    """Fit one model and predict with it."""
+
+    def fit(self, train: Part, validation: Part | None, draws: Draws, seconds: float) -> FitReport:
+        """Train on the rows of ``train`` for about ``seconds`` at most; raises MatrixError."""
+
+    def predict(self, features: Floats32) -> Floats64:
+        """Return probabilities [n, classes], or scaled values [n] for a regression."""
+
+    def parameters(self) -> int:
+        """Return the number of fitted parameters, 0 where the model has no such count."""
+
+    def serialize(self) -> bytes:
+        """Return the fitted model as bytes that can be loaded without executing anything."""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Declare one framework: what it can do, and how a learner of it is made.
+
+    ``uses_validation`` says whether its learners stop early on a validation part; where they
+    do not, those rows train. ``prepare`` sets threads and determinism, and may be called again.
+    """
+
+    name: str
+    accepts: type[NetworkSpec] | type[EstimatorSpec]
+    uses_validation: bool
+    suffix: str
+    make_learner: Callable[[NetworkSpec | EstimatorSpec, Problem], Learner]
+    prepare: Callable[[], None]
+    versions: Callable[[], dict[str, str]]

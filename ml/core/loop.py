@@ -1,0 +1,118 @@
+"""Run the only epoch loop: row order, early stopping, history and the time budget."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.core.contracts import History, NetworkSpec
+from ml.core.errors import DataInvalid, TrainingDiverged
+from ml.core.learner import FitReport, Floats32, Loss, Stop
+
+
+class Stepper(Protocol):
+    """Take gradient steps in one framework; the loop decides everything else."""
+
+    def stage(self, features: Floats32, targets: Floats32) -> None:
+        """Hand over the training rows once: features [n, inputs], targets [n, outputs]."""
+
+    def epoch(self, order: NDArray[np.int64]) -> float:
+        """Make one update per batch of rows in this order; return the mean loss over rows.
+
+        The last batch may be smaller; each batch's gradient is the mean over its own rows.
+        """
+
+    def predict(self, features: Floats32) -> Floats32:
+        """Return the raw outputs [n, outputs]: logits or values."""
+
+    def weights(self) -> list[Floats32]:
+        """Return copies of the weights, in the order in which they were given."""
+
+    def load_weights(self, weights: list[Floats32]) -> None:
+        """Put these weights in place."""
+
+
+def mean_loss(loss: Loss, outputs: Floats32, targets: Floats32) -> float:
+    """Return the mean loss over rows, in float64, alike for every framework.
+
+    ``outputs`` and ``targets`` are [n, outputs]. ``softmax`` takes targets that sum to one,
+    ``squared`` is half the squared error, so that its gradient is the error itself.
+    """
+    raw, wanted = outputs.astype(np.float64), targets.astype(np.float64)
+    if loss == "binary":
+        return float(np.mean(np.logaddexp(0.0, raw) - wanted * raw))
+    if loss == "softmax":
+        highest = raw.max(axis=1, keepdims=True)
+        normalizer = highest + np.log(np.exp(raw - highest).sum(axis=1, keepdims=True))
+        return float(np.mean(-((raw - normalizer) * wanted).sum(axis=1)))
+    return float(np.mean(0.5 * (raw - wanted) ** 2))
+
+
+def run_epochs(
+    stepper: Stepper,
+    train: tuple[Floats32, Floats32],
+    validation: tuple[Floats32, Floats32] | None,
+    spec: NetworkSpec,
+    loss: Loss,
+    order: np.random.Generator,
+    seconds: float,
+) -> FitReport:
+    """Train until the epochs, the patience or the seconds are used up; keep the best weights.
+
+    ``train`` and ``validation`` are features and targets. At least one epoch is run whatever
+    the time. Raises DataInvalid for an empty training part and TrainingDiverged, with the
+    epoch and the last finite loss, as soon as a loss is not a finite number.
+    """
+    features, targets = train
+    rows = int(features.shape[0])
+    if rows == 0:
+        raise DataInvalid("the training part has no rows", code="no_training_rows")
+    started = time.monotonic()
+    stepper.stage(features, targets)
+    warnings = []
+    if validation is None and spec.patience:
+        warnings.append("no validation part: early stopping is off, every epoch is trained")
+    train_losses: list[float] = []
+    validation_losses: list[float] = []
+    best, best_epoch, best_weights = math.inf, 0, stepper.weights()
+    stopped: Stop = "completed"
+    for epoch in range(1, spec.epochs + 1):
+        train_losses.append(_finite(stepper.epoch(order.permutation(rows)), epoch, train_losses))
+        if validation is None:
+            best_epoch = epoch
+        else:
+            current = mean_loss(loss, stepper.predict(validation[0]), validation[1])
+            validation_losses.append(_finite(current, epoch, validation_losses))
+            if current < best:
+                best, best_epoch, best_weights = current, epoch, stepper.weights()
+            elif spec.patience and epoch - best_epoch >= spec.patience:
+                stopped = "early_stopping"
+                break
+        if epoch < spec.epochs and time.monotonic() - started > seconds:
+            stopped = "time_budget"
+            break
+    if validation is not None:
+        stepper.load_weights(best_weights)
+    return FitReport(
+        epochs=len(train_losses),
+        best_epoch=best_epoch,
+        updates=len(train_losses) * math.ceil(rows / spec.batch_size),
+        stopped=stopped,
+        history=History(train=tuple(train_losses), validation=tuple(validation_losses)),
+        warnings=tuple(warnings),
+    )
+
+
+def _finite(loss: float, epoch: int, earlier: list[float]) -> float:
+    if math.isfinite(loss):
+        return float(loss)
+    last = f"the last finite loss was {earlier[-1]:.6g}" if earlier else "no loss was finite"
+    raise TrainingDiverged(
+        f"the loss became {loss} in epoch {epoch}; {last}",
+        field="model.optimizer.learning_rate",
+        remedy="lower the learning rate, or look for extreme values in the features",
+    )

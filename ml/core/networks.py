@@ -1,0 +1,124 @@
+"""Describe networks in numpy: weight shapes, initial weights, and the learner around a stepper."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.artifacts.arrays import dump_arrays
+from ml.core.contracts import EstimatorSpec, NetworkSpec
+from ml.core.errors import RequestInvalid
+from ml.core.learner import Draws, FitReport, Floats32, Floats64, Part, Problem
+from ml.core.loop import Stepper, run_epochs
+
+MakeStepper = Callable[[NetworkSpec, Problem, list[Floats32]], Stepper]
+
+
+def weight_shapes(spec: NetworkSpec, problem: Problem) -> list[tuple[int, ...]]:
+    """Return each layer's kernel [in, out] and bias [out], from input to output."""
+    hidden = spec.hidden if spec.architecture == "mlp" else ()
+    widths = (problem.inputs, *hidden, problem.outputs)
+    return [
+        shape
+        for width_in, width_out in pairwise(widths)
+        for shape in ((width_in, width_out), (width_out,))
+    ]
+
+
+def initial_weights(
+    spec: NetworkSpec, problem: Problem, draw: np.random.Generator
+) -> list[Floats32]:
+    """Draw the weights that every framework starts from; biases are zero.
+
+    Kernels are uniform with He's bound sqrt(6 / in) before a relu (He et al. 2015) and
+    Glorot's sqrt(6 / (in + out)) elsewhere (Glorot and Bengio 2010).
+    """
+    shapes = weight_shapes(spec, problem)
+    weights = []
+    for position, shape in enumerate(shapes):
+        if len(shape) == 1:
+            weights.append(np.zeros(shape, np.float32))
+            continue
+        feeds_relu = spec.activation == "relu" and position < len(shapes) - 2
+        bound = math.sqrt(6 / shape[0]) if feeds_relu else math.sqrt(6 / sum(shape))
+        weights.append(draw.uniform(-bound, bound, shape).astype(np.float32))
+    return weights
+
+
+def encode_targets(problem: Problem, target: NDArray[np.int64] | Floats32) -> Floats32:
+    """Return the targets as a network learns them: float32 [n, outputs], one-hot for softmax."""
+    if problem.loss == "softmax":
+        encoded = np.zeros((target.shape[0], problem.classes), np.float32)
+        encoded[np.arange(target.shape[0]), target.astype(np.int64)] = 1
+        return encoded
+    return target.astype(np.float32).reshape(-1, 1)
+
+
+class NetworkLearner:
+    """Train and predict with a network through one framework's stepper."""
+
+    def __init__(self, spec: NetworkSpec, problem: Problem, make_stepper: MakeStepper) -> None:
+        self._spec = spec
+        self._problem = problem
+        self._make_stepper = make_stepper
+        self._stepper: Stepper | None = None
+
+    def fit(self, train: Part, validation: Part | None, draws: Draws, seconds: float) -> FitReport:
+        """Draw the initial weights and run the epochs."""
+        weights = initial_weights(self._spec, self._problem, draws.weights)
+        self._stepper = self._make_stepper(self._spec, self._problem, weights)
+        return run_epochs(
+            self._stepper,
+            self._encoded(train),
+            self._encoded(validation) if validation else None,
+            self._spec,
+            self._problem.loss,
+            draws.order,
+            seconds,
+        )
+
+    def predict(self, features: Floats32) -> Floats64:
+        """Return probabilities [n, classes], or scaled values [n] for a regression."""
+        raw = self._fitted().predict(features).astype(np.float64)
+        if self._problem.loss == "squared":
+            return raw[:, 0]
+        if self._problem.loss == "binary":
+            positive = 0.5 * (1 + np.tanh(0.5 * raw[:, 0]))
+            return np.stack([1 - positive, positive], axis=1)
+        raw -= raw.max(axis=1, keepdims=True)
+        exponentials = np.exp(raw)
+        return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
+
+    def parameters(self) -> int:
+        """Return the number of weights."""
+        shapes = weight_shapes(self._spec, self._problem)
+        return sum(math.prod(shape) for shape in shapes)
+
+    def serialize(self) -> bytes:
+        """Return the weights as safetensors, named in order."""
+        weights = self._fitted().weights()
+        return dump_arrays({f"weight_{i:03d}": array for i, array in enumerate(weights)})
+
+    def _encoded(self, part: Part) -> tuple[Floats32, Floats32]:
+        return part.features, encode_targets(self._problem, part.target)
+
+    def _fitted(self) -> Stepper:
+        if self._stepper is None:
+            raise RequestInvalid("the model is used before it is fitted", code="not_fitted")
+        return self._stepper
+
+
+def network_factory(
+    make_stepper: MakeStepper,
+) -> Callable[[NetworkSpec | EstimatorSpec, Problem], NetworkLearner]:
+    """Return the ``make_learner`` of a neural framework, given how it makes a stepper."""
+
+    def make_learner(spec: NetworkSpec | EstimatorSpec, problem: Problem) -> NetworkLearner:
+        assert isinstance(spec, NetworkSpec)
+        return NetworkLearner(spec, problem, make_stepper)
+
+    return make_learner

@@ -1,0 +1,82 @@
+"""Load a dataset as a table: from its descriptor, or from values in the request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ml.core.contracts import InlineData
+from ml.core.descriptor import Descriptor, read_descriptor
+from ml.core.errors import DataInvalid
+from ml.core.table import Table
+from ml.datasets.columns import raw_column
+from ml.datasets.readers import check_lengths
+from ml.datasets.settle import rules_of, settle
+from ml.datasets.sources import read_source
+from ml.datasets.stored import read_stored, store_table, table_path
+
+
+def load_table(path: Path) -> Table:
+    """Return the table of the descriptor at ``path``, materialised now or before.
+
+    A stored table is verified by its content hash, and built anew if it is damaged. Raises
+    DataInvalid for a descriptor, file, shape or value that is not as declared, Unavailable
+    for a package that is not installed.
+    """
+    descriptor = read_named(path)
+    kept, there = table_path(descriptor, path.parent)
+    table = read_stored(kept, descriptor) if there else None
+    if table is None:
+        table = settle(read_source(descriptor, path.parent), rules_of(descriptor))
+        _check_declared(table, descriptor, path)
+        store_table(table, descriptor, path.parent)
+    return table
+
+
+def read_named(path: Path) -> Descriptor:
+    """Read a descriptor and check that its id is its file's stem; raises DataInvalid."""
+    descriptor = read_descriptor(path)
+    if descriptor.id != path.stem:
+        raise DataInvalid(
+            f"dataset descriptor {path} has the id of another file",
+            code="id_mismatch",
+            field="id",
+            expected=repr(path.stem),
+            received=repr(descriptor.id),
+            remedy=f"rename the file to {descriptor.id}.toml, or correct id",
+        )
+    return descriptor
+
+
+def table_from_inline(data: InlineData) -> Table:
+    """Return the table of a request's own columns, settled as a file's would be.
+
+    A column is numeric if all its values are numbers, truth values or None, else categorical.
+    Raises DataInvalid.
+    """
+    where = f"dataset {data.id}"
+    check_lengths({name: len(values) for name, values in data.columns.items()}, where)
+    columns = {name: raw_column(values, where) for name, values in data.columns.items()}
+    return settle(columns, rules_of(data))
+
+
+def column_count(table: Table) -> int:
+    """Return the number of features and the target, as ``columns`` in a descriptor counts."""
+    return len(table.numeric_names) + len(table.categorical_names) + 1
+
+
+def _check_declared(table: Table, descriptor: Descriptor, path: Path) -> None:
+    checks = [
+        ("rows", descriptor.rows, table.rows),
+        ("columns", descriptor.columns, column_count(table)),
+        ("content_sha256", descriptor.content_sha256, table.content_sha256),
+    ]
+    for field, expected, received in checks:
+        if expected != received:
+            raise DataInvalid(
+                f"dataset {descriptor.id} differs in {field} from what {path} declares",
+                code="content_changed",
+                field=field,
+                expected=str(expected),
+                received=str(received),
+                remedy=f"restore the source, or set {field} once you know why it changed",
+            )

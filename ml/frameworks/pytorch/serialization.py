@@ -1,0 +1,22 @@
+"""Turn weights into numpy arrays and back; files are written from those arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ml.core.learner import Floats32
+
+
+def export_weights(leaves: Sequence[torch.Tensor]) -> list[Floats32]:
+    """Return a float32 copy of each weight."""
+    return [leaf.detach().numpy().astype(np.float32, copy=True) for leaf in leaves]
+
+
+def import_weights(leaves: Sequence[torch.Tensor], weights: Sequence[Floats32]) -> None:
+    """Copy the arrays into the weights, in order; shapes must agree."""
+    with torch.no_grad():
+        for leaf, array in zip(leaves, weights, strict=True):
+            leaf.copy_(torch.from_numpy(array))

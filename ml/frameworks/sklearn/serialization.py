@@ -1,0 +1,49 @@
+"""Write estimators with skops, which needs no pickle, and read them from a fixed list of types."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import skops.io
+
+from ml.core.errors import DataInvalid
+
+# Types beyond skops' own safe ones that our estimators are made of. The list is fixed: what a
+# file says of itself is never a reason to trust it.
+TRUSTED_TYPES = (
+    "sklearn.tree._tree.Tree",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+    "sklearn._loss.loss.HalfBinomialLoss",
+    "sklearn._loss.loss.HalfMultinomialLoss",
+    "sklearn._loss.loss.HalfSquaredError",
+    "sklearn._loss.link.IdentityLink",
+    "sklearn._loss.link.Interval",
+    "sklearn._loss.link.LogitLink",
+    "sklearn._loss.link.MultinomialLogit",
+    "sklearn._loss._loss.CyHalfBinomialLoss",
+    "sklearn._loss._loss.CyHalfMultinomialLoss",
+    "sklearn._loss._loss.CyHalfSquaredError",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neighbors._ball_tree.BallTree",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+)
+
+
+def dump_estimator(estimator: Any) -> bytes:
+    """Return the fitted estimator in skops' format."""
+    return cast(bytes, skops.io.dumps(estimator))
+
+
+def load_estimator(content: bytes) -> Any:
+    """Read a fitted estimator; raises DataInvalid when it holds any type that is not listed."""
+    foreign = sorted(set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED_TYPES))
+    if foreign:
+        raise DataInvalid(
+            "the artifact holds types that are not on the list of trusted ones",
+            code="artifact_untrusted",
+            received=", ".join(foreign),
+            remedy="load only artifacts that this package wrote",
+        )
+    return skops.io.loads(content, trusted=list(TRUSTED_TYPES))

@@ -1,0 +1,70 @@
+"""Fit scikit-learn estimators; they own their training, so there are no steps to share."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from ml.core.contracts import EstimatorSpec, NetworkSpec
+from ml.core.errors import RequestInvalid
+from ml.core.learner import Draws, FitReport, Floats32, Floats64, Part, Problem
+from ml.frameworks.sklearn.data import predict_probabilities, to_estimator
+from ml.frameworks.sklearn.models import build_estimator
+from ml.frameworks.sklearn.serialization import dump_estimator
+
+
+class EstimatorLearner:
+    """Fit one estimator; see ``ml.core.learner.Learner``."""
+
+    def __init__(self, spec: EstimatorSpec, problem: Problem) -> None:
+        self._spec = spec
+        self._problem = problem
+        self._estimator: Any = None
+
+    def fit(self, train: Part, validation: Part | None, draws: Draws, seconds: float) -> FitReport:
+        """Fit on the training rows; an estimator's warnings come back as text.
+
+        Raises RequestInvalid when the estimator refuses its parameters.
+        """
+        estimator = build_estimator(self._spec, self._problem, draws.estimator)
+        features, target = to_estimator(train, self._problem)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                estimator.fit(features, target)
+            except (ValueError, TypeError) as problem:
+                raise RequestInvalid(
+                    f"{type(estimator).__name__} refused to fit: {problem}",
+                    code="estimator_refused",
+                    field="model.params",
+                    remedy="correct the parameters, or choose another algorithm for this data",
+                ) from problem
+        self._estimator = estimator
+        texts = dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught)
+        return FitReport(warnings=tuple(texts))
+
+    def predict(self, features: Floats32) -> Floats64:
+        """Return probabilities [n, classes], or scaled values [n] for a regression."""
+        if self._problem.classes:
+            return predict_probabilities(self._estimator, features, self._problem.classes)
+        return np.asarray(self._estimator.predict(features), np.float64)
+
+    def parameters(self) -> int:
+        """Return the number of coefficients, 0 for an estimator that has none."""
+        arrays: list[Any] = []
+        for name in ("coef_", "intercept_", "coefs_", "intercepts_"):
+            value = getattr(self._estimator, name, [])
+            arrays.extend(value if isinstance(value, list) else [value])
+        return sum(np.size(array) for array in arrays)
+
+    def serialize(self) -> bytes:
+        """Return the estimator in skops' format."""
+        return dump_estimator(self._estimator)
+
+
+def make_learner(spec: NetworkSpec | EstimatorSpec, problem: Problem) -> EstimatorLearner:
+    """Return a learner for an estimator spec."""
+    assert isinstance(spec, EstimatorSpec)
+    return EstimatorLearner(spec, problem)

@@ -1,0 +1,14 @@
+"""Stage numpy arrays as tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+
+def to_tensor(array: NDArray[Any]) -> Any:
+    """Return a tensor with the array's values and dtype."""
+    return tf.convert_to_tensor(np.ascontiguousarray(array))

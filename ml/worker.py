@@ -1,0 +1,33 @@
+"""Serve one framework's requests on the far side of the wall: JSON in, JSON out."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from ml.core.contracts import ErrorInfo, Failure
+from ml.core.errors import MatrixError
+from ml.registry import entry_point
+
+OPERATIONS = {"train": "handle_train_request"}
+
+
+def serve(framework: str, operation: str, payload: str) -> str:
+    """Answer one request; ``warm`` only imports the framework and tells the process id."""
+    try:
+        module = entry_point(framework)
+    except MatrixError as problem:
+        error = ErrorInfo(
+            code=problem.code,
+            message=problem.message,
+            field=problem.field,
+            expected=problem.expected,
+            received=problem.received,
+            remedy=problem.remedy,
+        )
+        outcome: Any = problem.outcome
+        return Failure(id=framework, outcome=outcome, error=error).model_dump_json()
+    if operation == "warm":
+        return json.dumps({"pid": os.getpid()})
+    return json.dumps(getattr(module, OPERATIONS[operation])(json.loads(payload)))
