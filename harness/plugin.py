@@ -9,7 +9,7 @@ import pytest
 
 from harness.markers import TRACKS, read_marker, register_markers, tracks_of
 from harness.options import add_options, read_settings
-from harness.reporter import FACTS, RUN, RUN_INPUT, Reporter, new_run, open_journal
+from harness.reporter import FACTS, RUN, RUN_INPUT, SETTINGS, Reporter, new_run, open_journal
 
 if TYPE_CHECKING:
     from harness.session import CellRun, MatrixSession
@@ -27,6 +27,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, and the reporter where this process is no worker of xdist."""
     register_markers(config)
+    settings = config.stash[SETTINGS] = read_settings(config)
+    if settings.require:
+        from harness.catalog.frameworks import check_required
+
+        try:
+            check_required(settings.require)
+        except ValueError as problem:
+            raise pytest.UsageError(str(problem)) from None
     config.stash[RUN] = getattr(config, "workerinput", {}).get(RUN_INPUT) or new_run(config)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Reporter(config), "mlmatrix-reporter")
@@ -54,23 +62,35 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("cell", cells, ids=ids, indirect=True)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse tests without exactly one track, and put the tracks in their order."""
-    tracks = {item: tracks_of(item) for item in items}
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Refuse tests without exactly one track, before `-m` can leave them out in silence."""
+    report = yield
+    strict = collector.config.stash[SETTINGS].strict_tracks
     wrong = [
-        f"  {item.nodeid}: {' and '.join(found) or 'none'}"
-        for item, found in tracks.items()
-        if len(found) != 1
-        and (item.get_closest_marker("matrix") or config.getini("matrix_strict_tracks"))
+        f"  {item.nodeid}: {' and '.join(tracks_of(item)) or 'none'}"
+        for item in report.result or ()
+        if isinstance(item, pytest.Item)
+        and (strict or item.get_closest_marker("matrix"))
+        and len(tracks_of(item)) != 1
     ]
     if wrong:
-        raise pytest.UsageError(
-            "every test needs exactly one track marker of "
-            f"{', '.join(TRACKS)}; these have another number:\n" + "\n".join(wrong)
+        report.outcome = "failed"
+        report.longrepr = (
+            f"every test needs exactly one track marker of {', '.join(TRACKS)}; "
+            "these have another number:\n" + "\n".join(wrong)
         )
+        report.result = []
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tracks in their order; tests without one come first."""
     order = {name: position for position, name in enumerate(TRACKS)}
-    items.sort(key=lambda item: order[tracks[item][0]] if tracks[item] else -1)
+    items.sort(key=lambda item: min((order[name] for name in tracks_of(item)), default=-1))
 
 
 @pytest.fixture
@@ -166,9 +186,6 @@ def _session(config: pytest.Config) -> MatrixSession:
         from harness.session import MatrixSession
 
         shared = hasattr(config, "workerinput")
-        try:
-            session = MatrixSession(read_settings(config), open_journal(config), shared)
-        except ValueError as problem:
-            raise pytest.UsageError(str(problem)) from None
+        session = MatrixSession(config.stash[SETTINGS], open_journal(config), shared)
         config.stash[_session_key] = session
     return config.stash[_session_key]

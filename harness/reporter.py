@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.options import read_settings
+from harness.options import Settings
 
 if TYPE_CHECKING:
     from harness.store.journal import Journal
     from harness.terminal import Progress
 
 RUN = pytest.StashKey[dict[str, Any]]()
+SETTINGS = pytest.StashKey[Settings]()
 FACTS = "mlmatrix"
 RUN_INPUT = "mlmatrix_run"
 REASON_CHARACTERS = 4000
@@ -44,7 +45,7 @@ def open_journal(config: pytest.Config) -> Journal:
 
     run = config.stash[RUN]
     return Journal(
-        read_settings(config).reports / "runs" / run["name"],
+        config.stash[SETTINGS].reports / "runs" / run["name"],
         lambda name: describe_run(name, config.rootpath, tuple(run["command"]), THREADS_PER_WORKER),
     )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 from harness.catalog.datasets import BrokenDataset
 from harness.catalog.frameworks import FRAMEWORKS
 from harness.catalog.product import load_catalog, select_cells
@@ -23,14 +21,6 @@ class MatrixSession:
 
     def __init__(self, settings: Settings, journal: Journal, shared: bool) -> None:
         """Load the catalog; ``shared`` says that other processes run cells of this run too."""
-        for name in settings.require:
-            if name not in FRAMEWORKS:
-                near = difflib.get_close_matches(name, FRAMEWORKS, n=1)
-                hint = f" (did you mean {near[0]!r}?)" if near else ""
-                raise ValueError(
-                    f"--matrix-require / matrix_require: there is no framework {name!r}{hint}; "
-                    f"choose from {', '.join(FRAMEWORKS)}"
-                )
         self.settings = settings
         self.catalog = load_catalog(settings)
         self._journal = journal

@@ -35,10 +35,13 @@ class Algorithm:
 NEURAL: tuple[Framework, ...] = ("pytorch", "tensorflow")
 NETWORKS: dict[str, NetworkSpec] = {
     "linear": NetworkSpec(
-        architecture="linear", optimizer=OptimizerSpec(learning_rate=1e-2), epochs=60
+        architecture="linear", optimizer=OptimizerSpec(learning_rate=1e-2), batch_size=64
     ),
     "mlp": NetworkSpec(
-        architecture="mlp", hidden=(64, 32), optimizer=OptimizerSpec(learning_rate=3e-3)
+        architecture="mlp",
+        hidden=(64, 32),
+        optimizer=OptimizerSpec(learning_rate=2e-3),
+        batch_size=64,
     ),
 }
 
@@ -72,7 +75,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         "sklearn",
         EstimatorSpec(
             estimator="mlp",
-            params={"hidden_layer_sizes": (64, 32), "early_stopping": True, "max_iter": 60},
+            params={"hidden_layer_sizes": (64, 32), "learning_rate_init": 3e-3, "max_iter": 100},
         ),
     ),
     *(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -28,3 +30,15 @@ FRAMEWORKS: dict[Framework, FrameworkEntry] = {
     "pytorch": FrameworkEntry("torch", "pip install 'pytest-mlmatrix[torch]'"),
     "tensorflow": FrameworkEntry("tensorflow", "pip install 'pytest-mlmatrix[tensorflow]'"),
 }
+
+
+def check_required(names: Iterable[str]) -> None:
+    """Raise ValueError for a required framework that there is none of, naming the choices."""
+    for name in names:
+        if name not in FRAMEWORKS:
+            near = difflib.get_close_matches(name, FRAMEWORKS, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ValueError(
+                f"--matrix-require / matrix_require: there is no framework {name!r}{hint}; "
+                f"choose from {', '.join(FRAMEWORKS)}"
+            )

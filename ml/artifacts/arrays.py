@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from ml.core.errors import DataInvalid
+from ml.core.errors import DataInvalid, RequestInvalid
 
 MANIFEST = "manifest.json"
 
 
 def dump_arrays(arrays: dict[str, NDArray[Any]]) -> bytes:
     """Return named arrays as safetensors."""
-    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    return save({name: np.asarray(array, order="C") for name, array in arrays.items()})
 
 
 def load_arrays(content: bytes) -> dict[str, NDArray[Any]]:
@@ -36,19 +35,33 @@ def load_arrays(content: bytes) -> dict[str, NDArray[Any]]:
 
 
 def write_artifact(folder: Path, manifest: dict[str, Any], model: bytes, suffix: str) -> Path:
-    """Write ``manifest.json`` and ``model<suffix>`` into ``folder``; each file is atomic."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / f"model{suffix}", model)
-    _write(folder / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False).encode())
+    """Write ``manifest.json`` and ``model<suffix>`` into ``folder``; each file is atomic.
+
+    Raises RequestInvalid where the folder cannot be made or written.
+    """
+    described = json.dumps(manifest, indent=1, allow_nan=False).encode()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / f"model{suffix}", model)
+        _write(folder / MANIFEST, described)
+    except (OSError, ValueError) as problem:  # ValueError: a path with a null byte
+        raise RequestInvalid(
+            f"the artifact cannot be written: {problem}",
+            code="artifact_not_written",
+            field="artifact_dir",
+            expected="a folder that can be made and written",
+            received=str(folder),
+            remedy="name another folder, or leave artifact_dir out to keep no model",
+        ) from None
     return folder
 
 
 def _write(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    # Not tempfile, whose files nobody but their owner may read.
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        Path(temporary).replace(path)
+        temporary.write_bytes(content)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

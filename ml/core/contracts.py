@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter, model_validator
 
 SCHEMA_VERSION = 1
 
@@ -49,16 +49,35 @@ class SplitRule(Contract):
 
 
 class ForecastRule(Contract):
-    """Say what a time step is, which column names the series, and what season it has.
+    """Say what a time step is, which column names the series, and how far ahead to look.
 
-    ``season`` and ``lags`` are counted in periods. Each lag adds one feature: the target of
-    the same series that many periods earlier (the mean, where a period has several rows).
+    ``season``, ``horizon`` and ``lags`` are counted in periods. A forecast of period t may use
+    the target up to t - horizon. Each lag, of at least the horizon, adds one feature: the target
+    of the same series that many periods earlier (the mean, where a period has several rows).
     """
 
     period: Literal["day", "week", "month", "quarter", "year", "step"]
     season: PositiveInt
+    horizon: PositiveInt = 1
     series: str | None = None
     lags: tuple[PositiveInt, ...] = ()
+
+    @model_validator(mode="after")
+    def _lags_are_known(self) -> ForecastRule:
+        early = [lag for lag in self.lags if lag < self.horizon]
+        if early:
+            raise ValueError(f"lags {early} are not known {self.horizon} periods ahead (horizon)")
+        return self
+
+
+def check_rules(task: Task, split: SplitRule, forecast: ForecastRule | None) -> None:
+    """Raise ValueError where a dataset's task, split and forecast rules contradict each other."""
+    if (task == "forecasting") != (forecast is not None):
+        raise ValueError("a [forecast] table belongs to task = 'forecasting', and only there")
+    if task == "forecasting" and split.rule != "time":
+        raise ValueError("a forecasting dataset needs split.rule = 'time'")
+    if split.rule != "random" and split.column is None:
+        raise ValueError(f"split.rule = {split.rule!r} needs split.column")
 
 
 class DescriptorData(Contract):
@@ -79,6 +98,11 @@ class InlineData(Contract):
     positive: str | None = None
     split: SplitRule = SplitRule()
     forecast: ForecastRule | None = None
+
+    @model_validator(mode="after")
+    def _rules_agree(self) -> InlineData:
+        check_rules(self.task, self.split, self.forecast)
+        return self
 
 
 class PreprocessingSpec(Contract):

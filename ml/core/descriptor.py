@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
-from ml.core.contracts import Contract, ForecastRule, Name, SplitRule, Task
+from ml.core.contracts import Contract, ForecastRule, Name, SplitRule, Task, check_rules
 from ml.core.errors import DataInvalid, describe
 
 Format = Literal["csv", "xls", "xlsx", "parquet", "json", "hdf5", "frame_xz"]
@@ -103,12 +103,7 @@ class Descriptor(Contract):
 
     @model_validator(mode="after")
     def _rules_agree(self) -> Descriptor:
-        if (self.task == "forecasting") != (self.forecast is not None):
-            raise ValueError("a [forecast] table belongs to task = 'forecasting', and only there")
-        if self.task == "forecasting" and self.split.rule != "time":
-            raise ValueError("a forecasting dataset needs split.rule = 'time'")
-        if self.split.rule != "random" and self.split.column is None:
-            raise ValueError(f"split.rule = {self.split.rule!r} needs split.column")
+        check_rules(self.task, self.split, self.forecast)
         labels = self.target_above is not None or self.positive is not None or self.classes
         if self.task != "classification" and labels:
             raise ValueError("target_above, positive and classes belong to a classification")
@@ -121,11 +116,13 @@ def read_descriptor(path: Path) -> Descriptor:
     """Read and validate one descriptor; raises DataInvalid naming the file and the field."""
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+    except (OSError, ValueError) as problem:
         raise DataInvalid(
             f"dataset descriptor {path} cannot be read: {problem}",
             code="descriptor_unreadable",
             field=str(path),
+            expected="a TOML file in UTF-8",
+            received=describe(problem),
             remedy="mend the file, or propose a new one with: mlmatrix data describe FILE",
         ) from None
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -73,10 +74,13 @@ def parse_request(payload: Any) -> TrainRequest:
     try:
         text = json.dumps(payload, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as problem:
+        place, value = ("", payload) if isinstance(problem, RecursionError) else _foreign(payload)
         raise RequestInvalid(
             f"the request is not JSON: {problem}",
+            field=place or None,
             expected="objects, arrays, strings, finite numbers, booleans and null",
-            received=describe(payload),
+            received=describe(value),
+            remedy="send null for a missing value, and plain Python values for all others",
         ) from None
     try:
         return TrainRequest.model_validate_json(text)
@@ -100,14 +104,29 @@ def _train(payload: dict[str, Any], adapter: Adapter) -> BaseModel:
 
 
 def _refusal(problem: ValidationError, payload: dict[str, Any]) -> RequestInvalid:
-    first = problem.errors(include_url=False)[0]
+    problems = problem.errors(include_url=False)
+    # A field that is misspelt is also one that is missing; the wrong name tells more.
+    first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    if first["type"] == "json_invalid":
+        return RequestInvalid(
+            "the request is not JSON that can be read",
+            expected="valid Unicode text and at most 100 levels of nesting",
+            received=first["msg"],
+            remedy="correct the text, or flatten the request",
+        )
     place = [
         part
         for position, part in enumerate(first["loc"])
         if not (position == 1 and part in _UNION_TAGS)
     ]
-    field = ".".join(str(part) for part in place)
     received = describe(first.get("input"))
+    expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    if first["type"].startswith("union_tag_"):
+        place.append("kind")
+        context = first["ctx"]
+        received = describe(context.get("tag"))
+        expected = f"one of {context['expected_tags']}" if "expected_tags" in context else expected
+    field = ".".join(str(part) for part in place)
     if first["type"] == "extra_forbidden":
         names = _names_beside(first["loc"])
         near = difflib.get_close_matches(str(place[-1]), names, n=1)
@@ -119,7 +138,7 @@ def _refusal(problem: ValidationError, payload: dict[str, Any]) -> RequestInvali
             received=received,
             remedy=f"did you mean {near[0]!r}?" if near else "leave it out",
         )
-    if first["type"] == "missing":
+    if first["type"] in ("missing", "union_tag_not_found"):
         return RequestInvalid(
             f"{field} is missing",
             code="missing_field",
@@ -132,10 +151,30 @@ def _refusal(problem: ValidationError, payload: dict[str, Any]) -> RequestInvali
         f"{field} is not valid",
         code="invalid_value",
         field=field,
-        expected=first["msg"].removeprefix("Input should be ").removeprefix("Value error, "),
+        expected=expected,
         received=received,
         remedy=f"correct {field}",
     )
+
+
+def _foreign(payload: Any) -> tuple[str, Any]:
+    """Return the place and value of the first leaf that JSON has no form for, else the payload."""
+    waiting, seen = [("", payload)], set()
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, dict | list | tuple):
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            pairs = value.items() if isinstance(value, dict) else enumerate(value)
+            below = [(f"{place}.{key}" if place else f"{key}", leaf) for key, leaf in pairs]
+            waiting.extend(reversed(below))
+        elif isinstance(value, float):
+            if not math.isfinite(value):
+                return place, value
+        elif value is not None and not isinstance(value, str | int):
+            return place, value
+    return "", payload
 
 
 def _names_beside(location: tuple[int | str, ...]) -> list[str]:
@@ -159,7 +198,8 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def _id(payload: Any) -> str:
     value = payload.get("id") if isinstance(payload, dict) else None
-    return value if isinstance(value, str) else "request"
+    # What is no valid Unicode could not be read back from the response's JSON.
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else "request"
 
 
 def _text(problem: Exception) -> str:

@@ -60,6 +60,7 @@ class Judge:
                 known,
                 split.test,
                 table.season,
+                table.horizon,
             )
 
     def score(self, prediction: NDArray[Any]) -> Scores:
@@ -194,13 +195,15 @@ def seasonal_naive(
     train: Ints,
     test: Ints,
     season: int,
+    horizon: int = 1,
 ) -> tuple[Floats, float]:
     """Forecast the test rows by the season before; return the forecast [len(test)] and a scale.
 
     ``time`` (int64, in periods), ``series`` and ``target`` (float64) are of all rows, ``train``
-    and ``test`` row indices. Training rows of one series and period are averaged. The forecast
-    for period t is the training value at t - m·season for the smallest m of at least 1 that
-    exists in that series; else the series' last one; else the training mean.
+    and ``test`` row indices. Rows of one series and period are averaged. The forecast for period
+    t is the value at t - m·season for the smallest m that exists in that series and is known
+    ``horizon`` periods ahead, be it of a training or of an earlier test row, as it is for a
+    model's lags; else the series' last one that is known by then; else the training mean.
 
     The scale is the mean absolute error in the training rows of the forecast from exactly one
     season before, where that exists in the series; where none does, from the last period
@@ -208,29 +211,31 @@ def seasonal_naive(
     International Journal of Forecasting 22(4), 679-688.
     """
     member = np.zeros(time.size, np.int64) if series is None else series.astype(np.int64)
-    order = train[np.lexsort((time[train], member[train]))]
+    seen = np.concatenate([train, test])
+    order = seen[np.lexsort((time[seen], member[seen]))]
     fresh = np.ones(order.size, dtype=bool)
     fresh[1:] = (np.diff(member[order]) != 0) | (np.diff(time[order]) != 0)
     panel = np.cumsum(fresh) - 1
     known_series, known_time = member[order][fresh], time[order][fresh]
     mean = np.bincount(panel, weights=target[order]) / np.bincount(panel)
 
-    def before(rows: Ints, seasonal: bool, asked: Ints) -> Ints:
-        cycle = season if seasonal else 1
+    def before(rows: Ints, cycle: int, asked: Ints) -> Ints:
         return _latest_before(
             (known_series, known_time % cycle, known_time),
             (member[rows], time[rows] % cycle, asked),
         )
 
-    found = before(test, True, time[test])
-    ever = before(test, False, np.full(test.size, np.iinfo(np.int64).max))
+    known_until = time[test] - horizon + 1
+    found = before(test, season, known_until)
+    ever = before(test, 1, known_until)
     last = np.where(ever >= 0, mean[ever], target[train].mean())
     forecast = np.where(found >= 0, mean[found], last)
 
-    source = before(train, True, time[train])
+    # Training rows stand before all test rows, so what lies before them is training too.
+    source = before(train, season, time[train])
     usable = (source >= 0) & (known_time[source] == time[train] - season)
     if not usable.any():
-        source = before(train, False, time[train])
+        source = before(train, 1, time[train])
         usable = source >= 0
     if not usable.any():
         return forecast, math.nan

@@ -19,7 +19,8 @@ class Table:
     int64 class indices into ``classes`` for a classification, else float64; it has no missing
     value. ``time`` (int64, in periods) is set when the split rule is ``time``, rows then
     standing in time order; ``series`` (int32) says which series a row belongs to; ``group``
-    (int64) is set when the split rule is ``group``. ``season`` is in periods.
+    (int64) is set when the split rule is ``group``. ``season`` and
+    ``horizon`` are in periods.
 
     In a binary classification the positive class is the last of ``classes``.
     """
@@ -39,6 +40,7 @@ class Table:
     series: NDArray[np.int32] | None = None
     group: NDArray[np.int64] | None = None
     season: int = 1
+    horizon: int = 1
 
     @property
     def rows(self) -> int:
@@ -63,4 +65,5 @@ class Table:
             series=None if self.series is None else self.series[rows],
             group=None if self.group is None else self.group[rows],
             season=self.season,
+            horizon=self.horizon,
         )

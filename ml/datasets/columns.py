@@ -29,7 +29,7 @@ def named_columns(
     Raises DataInvalid naming the column that occurs twice; ``where`` names the file.
     """
     texts = [
-        f"unnamed_{position}" if name is None or not str(name).strip() else str(name)
+        f"unnamed_{position}" if name is None or not str(name).strip() else text_of(name)
         for position, name in enumerate(names, start=1)
     ]
     seen: set[str] = set()

@@ -30,7 +30,9 @@ def content_sha256(table: Table) -> str:
             digest.update(text)
 
     def add_integers(values: NDArray[np.int64] | NDArray[np.int32] | None) -> None:
-        digest.update(b"-" if values is None else np.ascontiguousarray(values, "<i8").tobytes())
+        digest.update(b"-" if values is None else b"+")
+        if values is not None:
+            digest.update(np.ascontiguousarray(values, "<i8").tobytes())
 
     def add_floats(values: NDArray[np.float64]) -> None:
         settled = np.where(np.isnan(values), np.nan, values + 0.0)

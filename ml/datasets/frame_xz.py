@@ -11,8 +11,8 @@ from typing import Any
 from ml.core.errors import DataInvalid, Unavailable
 from ml.datasets.columns import Columns, named_columns
 
-# What a plain frame of numbers and text needs, to the name. numpy has since moved its
-# modules, so the second name says where the object lives now.
+# What a plain frame of numbers and text needs, to the name, by pandas before and since 3.
+# numpy has moved its modules, so the value says where the object lives now.
 ALLOWED = {
     ("builtins", "slice"): "builtins",
     ("numpy", "dtype"): "numpy",
@@ -21,6 +21,9 @@ ALLOWED = {
     ("numpy.core.numeric", "_frombuffer"): "numpy._core.numeric",
     ("numpy._core.multiarray", "_reconstruct"): "numpy._core.multiarray",
     ("numpy._core.numeric", "_frombuffer"): "numpy._core.numeric",
+    ("pandas", "DataFrame"): "pandas",
+    ("pandas", "Index"): "pandas",
+    ("pandas", "RangeIndex"): "pandas",
     ("pandas._libs.internals", "_unpickle_block"): "pandas._libs.internals",
     ("pandas.core.frame", "DataFrame"): "pandas.core.frame",
     ("pandas.core.indexes.base", "Index"): "pandas.core.indexes.base",

@@ -65,18 +65,15 @@ def column_count(table: Table) -> int:
 
 
 def _check_declared(table: Table, descriptor: Descriptor, path: Path) -> None:
-    checks = [
-        ("rows", descriptor.rows, table.rows),
-        ("columns", descriptor.columns, column_count(table)),
-        ("content_sha256", descriptor.content_sha256, table.content_sha256),
-    ]
-    for field, expected, received in checks:
-        if expected != received:
-            raise DataInvalid(
-                f"dataset {descriptor.id} differs in {field} from what {path} declares",
-                code="content_changed",
-                field=field,
-                expected=str(expected),
-                received=str(received),
-                remedy=f"restore the source, or set {field} once you know why it changed",
-            )
+    declared = (descriptor.rows, descriptor.columns, descriptor.content_sha256)
+    found = (table.rows, column_count(table), table.content_sha256)
+    if declared != found:
+        form = 'rows = {}, columns = {}, content_sha256 = "{}"'.format
+        raise DataInvalid(
+            f"dataset {descriptor.id} is not the table that {path} declares",
+            code="content_changed",
+            field="content_sha256",
+            expected=form(*declared),
+            received=form(*found),
+            remedy="restore the source, or write what was received once you know why",
+        )

@@ -56,13 +56,8 @@ def _time_key(value: object) -> str | None:
     return text_of(value).strip()  # type: ignore[arg-type]  # a raw column holds only scalars
 
 
-def _parse(text: str, period: Period) -> datetime.datetime | float | None:
-    number = number_in(text)
-    if number is not None and math.isfinite(number):
-        if period == "step" or (period in PER_YEAR and 1000 <= number < 3000):
-            return number
-        if period in PER_YEAR:
-            return None
+def iso_date(text: str) -> datetime.datetime | None:
+    """Return the moment that ISO 8601 text names, in UTC without its zone; None if none."""
     try:
         moment = datetime.datetime.fromisoformat(
             f"{text}-01" if re.fullmatch(r"\d{4}-\d{2}", text) else text
@@ -72,6 +67,16 @@ def _parse(text: str, period: Period) -> datetime.datetime | float | None:
     if moment.tzinfo is not None:
         moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
     return moment
+
+
+def _parse(text: str, period: Period) -> datetime.datetime | float | None:
+    number = number_in(text)
+    if number is not None and math.isfinite(number):
+        if period == "step" or (period in PER_YEAR and 1000 <= number < 3000):
+            return number
+        if period in PER_YEAR:
+            return None
+    return iso_date(text)
 
 
 def _count(value: datetime.datetime | float, period: Period) -> int:

@@ -32,6 +32,7 @@ SUFFIXES: dict[str, Format] = {
     ".hdf5": "hdf5",
     ".hdf": "hdf5",
 }
+COMPRESSIONS = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
 SEPARATORS = ",;\t|"
 INSTALL = "pip install 'pytest-mlmatrix[datasets]'"
 
@@ -73,14 +74,19 @@ def read_columns(
 
 
 def _decompressed(content: bytes, name: str) -> str:
-    suffix = Path(name).suffix
-    if suffix == ".gz":
-        content = gzip.decompress(content)
-    elif suffix == ".bz2":
-        content = bz2.decompress(content)
-    elif suffix == ".xz":
-        content = lzma.decompress(content)
-    return content.decode("utf-8-sig")
+    expand = COMPRESSIONS.get(Path(name).suffix)
+    if expand is not None:
+        content = expand(content)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        line = content[: problem.start].count(b"\n") + 1
+        raise DataInvalid(
+            f"{name}, line {line} is not UTF-8 text",
+            code="text_not_unicode",
+            received=describe(content[problem.start : problem.start + 1]),
+            remedy="save the file as UTF-8",
+        ) from None
 
 
 def read_csv(text: str, name: str) -> Columns:
@@ -189,7 +195,7 @@ def read_parquet(content: bytes, name: str) -> Columns:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(pa.BufferReader(content), use_threads=False)
+    table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
     columns = []
     for column in table.columns:
         if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):

@@ -136,6 +136,7 @@ def settle(columns: Columns, rules: Rules) -> Table:
         series=series,
         group=group,
         season=1 if rules.forecast is None else rules.forecast.season,
+        horizon=1 if rules.forecast is None else rules.forecast.horizon,
     )
     return replace(table, content_sha256=content_sha256(table))
 

@@ -7,9 +7,9 @@ import hashlib
 import importlib
 import importlib.metadata
 import os
-import tempfile
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -58,6 +58,7 @@ def locate(source: PackageSource | FileSource, folder: Path) -> Path:
     Raises DataInvalid for a file that is not there or not below ``folder``, Unavailable for
     a package that is not installed.
     """
+    path: Path | None
     if isinstance(source, FileSource):
         path = (folder / source.path).resolve()
         if not path.is_relative_to(folder.resolve()):
@@ -79,12 +80,14 @@ def locate(source: PackageSource | FileSource, folder: Path) -> Path:
                 field="source.package",
                 remedy=INSTALL,
             ) from None
-        found = next((file for file in files if file.as_posix() == source.resource), None)
-        path = Path(source.resource) if found is None else Path(str(found.locate()))
+        # Only a file that the package lists is read, whatever path the resource spells.
+        listed = {file.as_posix(): file for file in files}
+        path = Path(str(listed[source.resource].locate())) if source.resource in listed else None
         remedy = f"install the version of {source.package} that {INSTALL} brings"
-    if not path.is_file():
+    if path is None or not path.is_file():
+        name = source.path if isinstance(source, FileSource) else source.resource
         raise DataInvalid(
-            f"there is no file {path}",
+            f"there is no file {path or name}",
             code="source_missing",
             field="source",
             expected="the table's file",
@@ -118,14 +121,13 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Any number of processes may write the same path at once. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with partial.open("xb") as file:
             write(file)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _fetched(source: UrlSource) -> bytes:

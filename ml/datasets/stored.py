@@ -118,9 +118,9 @@ def read_stored(path: Path, descriptor: Descriptor) -> Table | None:
     except ImportError as problem:
         raise _no_pyarrow(problem) from None
     try:
-        stored = pq.read_table(
-            path, use_threads=False, partitioning=None, page_checksum_verification=True
-        )
+        # Not read_table: its dataset layer imports pandas, which costs more than the reading.
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            stored = file.read(use_threads=False)
         layout = json.loads(stored.schema.metadata[b"mlmatrix"])
         table = _assembled(stored.columns, layout, descriptor)
         settled = content_sha256(table)
@@ -135,7 +135,7 @@ def _assembled(columns: list[Any], layout: dict[str, Any], descriptor: Descripto
     rows = len(columns[split])
     numeric = np.empty((rows, wide))
     for place, column in enumerate(columns[:wide]):
-        numeric[:, place] = column.to_numpy()
+        numeric[:, place] = _values(column)
     categorical = np.empty((rows, split - wide), np.int32)
     levels = []
     for place, column in enumerate(columns[wide:split]):
@@ -146,9 +146,9 @@ def _assembled(columns: list[Any], layout: dict[str, Any], descriptor: Descripto
     if classes:
         target = _recoded(*_decoded(columns[split]), classes).astype(np.int64)
     else:
-        target = columns[split].to_numpy()
+        target = _values(columns[split])
     extras = {
-        name: column.to_numpy()
+        name: _values(column)
         for name, column in zip(layout["extras"], columns[split + 1 :], strict=True)
     }
     return Table(
@@ -164,13 +164,25 @@ def _assembled(columns: list[Any], layout: dict[str, Any], descriptor: Descripto
         classes=classes,
         split=descriptor.split,
         season=1 if descriptor.forecast is None else descriptor.forecast.season,
+        horizon=1 if descriptor.forecast is None else descriptor.forecast.horizon,
         **extras,
     )
 
 
+def _values(column: Any) -> NDArray[Any]:
+    # Not to_numpy, which imports pandas.
+    return np.from_dlpack(column.combine_chunks())
+
+
 def _decoded(column: Any) -> tuple[list[str], NDArray[np.int32]]:
     whole = column.combine_chunks()
-    codes = whole.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    indices = whole.indices
+    rows = slice(indices.offset, indices.offset + len(indices))
+    validity, values = indices.buffers()
+    codes = np.frombuffer(values, np.int32)[rows]
+    if indices.null_count:
+        known = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")[rows]
+        codes = np.where(known, codes, np.int32(-1))
     return whole.dictionary.to_pylist(), codes
 
 

@@ -150,7 +150,7 @@ class Preprocessor(Fitted):
         """
         self._require_columns(table)
         out = np.zeros((rows.size, self.features), dtype=np.float32)
-        at = self._write_numeric(table.numeric[rows], out)
+        at = self._write_numeric(table.numeric, rows, out)
         codes = table.categorical[rows]
         for index, column in enumerate(self.categorical):
             if not column.width:
@@ -170,18 +170,21 @@ class Preprocessor(Fitted):
             at += column.width
         return out
 
-    def _write_numeric(self, values: NDArray[np.float64], out: Floats32) -> int:
-        valued = [index for index, column in enumerate(self.numeric) if column.value]
-        flagged = [index for index, column in enumerate(self.numeric) if column.indicator]
+    def _write_numeric(self, values: NDArray[np.float64], rows: Rows, out: Floats32) -> int:
+        valued = [column for column in self.numeric if column.value]
         fill, shift, divisor = (
-            np.array([getattr(self.numeric[index], name) for index in valued], dtype=np.float64)
+            np.array([getattr(column, name) for column in valued])
             for name in ("fill", "shift", "divisor")
         )
-        missing = np.isnan(values)
-        filled = np.where(missing[:, valued], fill, values[:, valued])
-        out[:, : len(valued)] = standardise(filled, shift, divisor)
-        end = len(valued) + len(flagged)
-        out[:, len(valued) : end] = missing[:, flagged]
+        # A copy, and so ours to fill in place.
+        shown = values[np.ix_(rows, np.array([column.value for column in self.numeric], bool))]
+        np.copyto(shown, fill, where=np.isnan(shown))
+        out[:, : len(valued)] = standardise(shown, shift, divisor)
+        flagged = values[
+            np.ix_(rows, np.array([column.indicator for column in self.numeric], bool))
+        ]
+        end: int = len(valued) + flagged.shape[1]
+        out[:, len(valued) : end] = np.isnan(flagged)
         return end
 
     def _require_columns(self, table: Table) -> None:

@@ -279,23 +279,35 @@ def test_the_scale_falls_back_to_the_period_before_then_to_nothing():
     assert np.isnan(scale)
 
 
-def test_the_naive_forecast_equals_a_plain_loop():
+def test_the_naive_forecast_uses_what_is_known_at_the_horizon():
+    time, target = range(12), [*range(10, 18), 100, 200, 300, 400]
+    arguments = (np.arange(12), None, np.array(target, float), np.arange(4), np.arange(4, 12), 2)
+    one_ahead, _ = seasonal_naive(*arguments, 1)
+    assert one_ahead.tolist() == [target[t - 2] for t in time[4:]]
+    three_ahead, _ = seasonal_naive(*arguments, 3)
+    assert three_ahead.tolist() == [target[t - 4] for t in time[4:]]
+
+
+@pytest.mark.parametrize("horizon", [1, 5, 8])
+def test_the_naive_forecast_equals_a_plain_loop(horizon):
     rng = np.random.default_rng(4)
     rows, season = 600, 5
     time, series = rng.integers(-30, 30, rows), rng.integers(0, 6, rows).astype(np.int32)
     target = rng.normal(size=rows)
     train, test = np.flatnonzero(time < 15), np.flatnonzero(time >= 15)
     train = train[rng.random(train.size) < 0.4]
-    prediction, scale = seasonal_naive(time, series, target, train, test, season)
+    prediction, scale = seasonal_naive(time, series, target, train, test, season, horizon)
     panel = {}
-    for row in train:
+    for row in (*train, *test):
         panel.setdefault((series[row], time[row]), []).append(target[row])
     panel = {key: np.mean(values) for key, values in panel.items()}
     for row, value in zip(test, prediction, strict=True):
-        steps = (panel.get((series[row], time[row] - m * season)) for m in range(1, 99))
+        until = time[row] - horizon
+        known = {t: value for (s, t), value in panel.items() if s == series[row] and t <= until}
+        steps = (known.get(time[row] - m * season) for m in range(1, 99))
         found = next((step for step in steps if step is not None), None)
         if found is None:
-            found = panel[max(key for key in panel if key[0] == series[row])]
+            found = known[max(known)]
         assert value == pytest.approx(found, rel=1e-12)
     errors = [
         abs(target[row] - panel[series[row], time[row] - season])
@@ -363,20 +375,31 @@ def test_the_baseline_and_the_scale_do_not_depend_on_a_validation_part():
 
 def test_the_baseline_never_sees_the_test_rows():
     rng = np.random.default_rng(0)
-    time = np.arange(40)
-    rule = {"time": time, "season": 4, "split": SplitRule(rule="time", column="t")}
-    for task, target, classes, extra in (
-        ("classification", rng.integers(0, 3, 40), "abc", {}),
-        ("regression", rng.normal(size=40), (), {}),
-        ("forecasting", rng.normal(size=40), (), rule),
+    for task, target, classes in (
+        ("classification", rng.integers(0, 3, 40), "abc"),
+        ("regression", rng.normal(size=40), ()),
     ):
-        table = make_table(task, target, classes, **extra)
+        table = make_table(task, target, classes)
         split = split_rows(table, 0, 0)
         poisoned = np.array(table.target)
         poisoned[split.test] = 2 if classes else 1e9
-        other = make_table(task, poisoned, classes, **extra)
+        other = make_table(task, poisoned, classes)
         expected = Judge(table, split).baseline
         assert Judge(other, split).baseline.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("horizon", [1, 6])
+def test_a_naive_forecast_never_sees_what_is_not_known_at_its_horizon(horizon):
+    rng = np.random.default_rng(0)
+    rule = {"season": 4, "horizon": horizon, "split": SplitRule(rule="time", column="t")}
+    time, target = np.arange(40), rng.normal(size=40)
+    table = make_table("forecasting", target, time=time, **rule)
+    split = split_rows(table, 0, 0)
+    expected = Judge(table, split).baseline
+    for position, row in enumerate(split.test):
+        poisoned = np.where(time > time[row] - horizon, 1e9, target)
+        other = make_table("forecasting", poisoned, time=time, **rule)
+        assert Judge(other, split).baseline[position] == expected[position]
 
 
 def test_a_forecasting_table_without_time_is_refused():

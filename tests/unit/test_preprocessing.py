@@ -171,6 +171,10 @@ def test_levels_stand_by_frequency_then_by_name():
     assert fitted.names == ("c=z", "c=a", "c=b", "c=m")
     shown, _ = fit_and_show(table, 8, RANKS)
     assert shown == {"c": [0, 2, 0, 1, 1, 3, 2, 0]}
+    turned = dataclasses.replace(
+        table, levels=(table.levels[0][::-1],), categorical=3 - table.categorical
+    )
+    assert fit_and_show(turned, 8, RANKS)[0] == shown
 
 
 def test_rare_and_unknown_levels_share_the_last_place():
@@ -219,12 +223,13 @@ def test_nothing_but_the_training_rows_is_fitted(encoding, scale):
     table = random_table(3)
     train = np.sort(np.random.default_rng(3).permutation(400)[:250])
     others = np.setdiff1d(np.arange(400), train)
-    numeric, categorical = table.numeric.copy(), table.categorical.copy()
+    numeric, categorical = table.numeric.copy(), table.categorical
     numeric[others] = np.where(np.arange(4) % 2, 1e300, NAN)
-    # New levels move the codes of the old ones, as a vocabulary of all rows would.
-    levels = tuple(("!", *known, "~") for known in table.levels)
-    categorical[categorical >= 0] += 1
-    categorical[others] = np.array([0, len(levels[1]) - 1])
+    # New levels reorder the old ones, as a vocabulary of all rows would.
+    levels = tuple(("new", *reversed(known)) for known in table.levels)
+    sizes = np.array([len(known) for known in table.levels])
+    categorical = np.where(categorical < 0, -1, sizes - categorical).astype(np.int32)
+    categorical[others] = 0
     poisoned = dataclasses.replace(
         table, numeric=numeric, categorical=categorical, levels=levels, target=table.target + 1
     )
@@ -293,6 +298,7 @@ def test_huge_and_tiny_values_stay_finite(scale):
     table = make_table(
         {
             "huge": [huge, -huge, huge, 0, NAN, huge],
+            "even": [huge, huge, huge, -huge, NAN, 1],
             "tiny": [tiny, 0, 0, tiny, NAN, huge],
             "near": [1.0, 1.0 + 2**-52, 1.0, 1.0, -huge, huge],
         }

@@ -148,6 +148,12 @@ def test_rare_classes_train_before_they_are_tested(seed):
     assert split.test.size == 25
 
 
+def test_a_class_too_rare_for_its_share_is_tested_all_the_same():
+    target = np.repeat([0, 1], [2, 98])
+    split = split_rows(make_table(target, "ab", test_fraction=0.1), 0, 0)
+    assert np.bincount(target[split.test]).tolist() == [1, 9]
+
+
 def test_the_smallest_tables_split_with_one_test_row_and_no_validation():
     split = split_rows(make_table([1.0, 2.0]), 0, 0)
     assert (split.train.size, split.validation.size, split.test.size) == (1, 0, 1)
@@ -246,6 +252,12 @@ def test_a_huge_group_trains_and_the_small_ones_are_tested():
         split = split_rows(make_table(group, group=group), 0, replicate)
         assert split.test.tolist() == list(range(90, 100))
         assert split.validation.size == 0
+
+
+def test_some_group_always_trains_however_large_the_fraction():
+    group = np.repeat([1, 2], 10)
+    split = split_rows(make_table(group, group=group, test_fraction=0.9), 0, 0)
+    assert (split.train.size, split.test.size) == (10, 10)
 
 
 def test_of_two_equal_groups_either_may_be_tested():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from ml.core.contracts import EstimatorSpec, NetworkSpec
-from ml.core.errors import RequestInvalid
+from ml.core.errors import RequestInvalid, describe
 from ml.core.learner import Draws, FitReport, Floats32, Floats64, Part, Problem
 from ml.frameworks.sklearn.data import predict_probabilities, to_estimator
 from ml.frameworks.sklearn.models import build_estimator
@@ -26,30 +28,24 @@ class EstimatorLearner:
     def fit(self, train: Part, validation: Part | None, draws: Draws, seconds: float) -> FitReport:
         """Fit on the training rows; an estimator's warnings come back as text.
 
-        Raises RequestInvalid when the estimator refuses its parameters.
+        Raises RequestInvalid when the estimator refuses its parameters, as does ``predict``.
         """
         estimator = build_estimator(self._spec, self._problem, draws.estimator)
         features, target = to_estimator(train, self._problem)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            try:
+            with self._refusals(estimator, "fit"):
                 estimator.fit(features, target)
-            except (ValueError, TypeError) as problem:
-                raise RequestInvalid(
-                    f"{type(estimator).__name__} refused to fit: {problem}",
-                    code="estimator_refused",
-                    field="model.params",
-                    remedy="correct the parameters, or choose another algorithm for this data",
-                ) from problem
         self._estimator = estimator
         texts = dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught)
         return FitReport(warnings=tuple(texts))
 
     def predict(self, features: Floats32) -> Floats64:
         """Return probabilities [n, classes], or scaled values [n] for a regression."""
-        if self._problem.classes:
-            return predict_probabilities(self._estimator, features, self._problem.classes)
-        return np.asarray(self._estimator.predict(features), np.float64)
+        with self._refusals(self._estimator, "predict"):
+            if self._problem.classes:
+                return predict_probabilities(self._estimator, features, self._problem.classes)
+            return np.asarray(self._estimator.predict(features), np.float64)
 
     def parameters(self) -> int:
         """Return the number of coefficients, 0 for an estimator that has none."""
@@ -62,6 +58,20 @@ class EstimatorLearner:
     def serialize(self) -> bytes:
         """Return the estimator in skops' format."""
         return dump_estimator(self._estimator)
+
+    @contextmanager
+    def _refusals(self, estimator: Any, act: str) -> Iterator[None]:
+        """Turn what an estimator raises about its parameters into a RequestInvalid."""
+        try:
+            yield
+        except (ValueError, TypeError) as problem:
+            raise RequestInvalid(
+                f"{type(estimator).__name__} refused to {act}: {problem}",
+                code="estimator_refused",
+                field="model.params",
+                received=describe(self._spec.params),
+                remedy="correct the parameters, or choose another algorithm for this data",
+            ) from problem
 
 
 def make_learner(spec: NetworkSpec | EstimatorSpec, problem: Problem) -> EstimatorLearner:

@@ -107,8 +107,8 @@ def _epoch_function(
         epsilons: Any,
     ) -> Any:
         rows = tf.shape(order)[0]
-        total = tf.constant(0.0)
-        for step in tf.range(tf.shape(rates)[0]):
+
+        def update(step: Any, total: Any) -> tuple[Any, Any]:
             start = step * spec.batch_size
             batch = order[start : tf.minimum(start + spec.batch_size, rows)]
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -138,10 +138,15 @@ def _epoch_function(
                     epsilon=epsilons[step],
                     grad=gradient,
                 )
-            total += mean * tf.cast(tf.shape(batch)[0], tf.float32)
+            return step + 1, total + mean * tf.cast(tf.shape(batch)[0], tf.float32)
+
+        updates = tf.shape(rates)[0]
+        _, total = tf.while_loop(
+            lambda step, _: step < updates, update, (0, 0.0), parallel_iterations=1
+        )
         return total
 
-    traced: Callable[..., Any] = tf.function(epoch, reduce_retracing=True)
+    traced: Callable[..., Any] = tf.function(epoch, reduce_retracing=True, autograph=False)
     return traced
 
 
@@ -151,6 +156,7 @@ def _predict_function(spec: NetworkSpec, shapes: tuple[tuple[int, ...], ...]) ->
     traced: Callable[..., Any] = tf.function(
         lambda flat, features: forward(spec, _weights(flat, shapes), features),
         reduce_retracing=True,
+        autograph=False,
     )
     return traced
 

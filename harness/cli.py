@@ -1,0 +1,47 @@
+"""Offer `mlmatrix …`: the data room's commands, and the report page."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from ml.core.errors import MatrixError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status; a user's mistake is one line and status 2."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["data"]:
+        return _data(given[1:])
+    parser = argparse.ArgumentParser(prog="mlmatrix", description="pytest for models")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("data", help="list, show, describe and materialise datasets")
+    report = commands.add_parser("report", help="make reports/index.html from the journals again")
+    report.add_argument("--reports", default="reports", metavar="DIR", help="default: reports")
+    options = parser.parse_args(given)
+    try:
+        return _report(Path(options.reports))
+    except MatrixError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+
+
+def _data(arguments: list[str]) -> int:
+    # The data room lies beyond the wall: it is a process of its own, reached by its arguments.
+    return subprocess.call([sys.executable, "-m", "ml.datasets", *arguments])  # noqa: S603
+
+
+def _report(reports: Path) -> int:
+    from harness.report.site import write_site
+    from harness.store.journal import list_runs, read_run
+
+    runs = [read_run(folder) for folder in list_runs(reports)]
+    if not runs:
+        raise MatrixError(
+            f"there are no runs in {reports / 'runs'}",
+            remedy="run `pytest -m slow_matrix` first, or name another folder with --reports",
+        )
+    print(write_site(reports, runs))
+    return 0

@@ -1,0 +1,235 @@
+"""Run pytest with the plugin, as a user's project does, on a small dataset of its own."""
+
+import json
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from harness.store.journal import list_runs, read_run
+
+pytestmark = pytest.mark.smoke
+
+SCRIPT = Path(sys.executable).with_name("mlmatrix")
+TABLE = "\n".join(
+    [
+        "size,colour,price",
+        *(f"{i % 13},{'red' if i % 3 else 'blue'},{2 * (i % 13) + i % 3}" for i in range(120)),
+    ]
+)
+TESTS = """
+    import pytest
+
+    @pytest.mark.smoke
+    @pytest.mark.matrix(dataset="prices", algorithm=["dummy", "linear"])
+    def test_prices(cell):
+        record = cell.run()
+        assert record.dataset == "prices"
+"""
+
+
+@pytest.fixture
+def project(pytester):
+    """Make a project with one dataset, described by our own command, and one matrix test."""
+    folder = pytester.mkdir("tables")
+    (folder / "prices.csv").write_text(TABLE)
+    described = pytester.run(SCRIPT, "data", "describe", folder / "prices.csv", "--target", "price")
+    assert described.ret == 0, described.stderr.str()
+    (folder / "prices.toml").write_text(described.stdout.str())
+    pytester.makeini("[pytest]\nmatrix_data = tables\n")
+    pytester.makepyfile(test_matrix=textwrap.dedent(TESTS))
+    return pytester
+
+
+def journal_of(pytester):
+    [folder] = list_runs(pytester.path / "reports")
+    return read_run(folder)
+
+
+def test_cells_run_into_journal_page_and_verbose_lines(project):
+    result = project.runpytest_subprocess("-v", "-m", "smoke", "--matrix-replicates", "2")
+    result.assert_outcomes(passed=4)
+    result.stdout.re_match_lines(
+        [
+            r".*test_prices\[prices-dummy-sklearn-train\] PASSED rmse .* \(baseline .*\) .* s .*",
+            r".*test_prices\[prices-linear-sklearn-train\] PASSED rmse .*",
+            r".*test_prices\[prices-linear-pytorch-train\] PASSED rmse .*",
+            r".*test_prices\[prices-linear-tensorflow-train\] PASSED rmse .*",
+            r"report: reports/index.html",
+        ]
+    )
+    journal = journal_of(project)
+    assert [record.outcome for record in journal.records] == ["ok"] * 4
+    assert journal.damage == ()
+    assert journal.end is not None
+    assert journal.head.command[0] == "pytest"
+    assert {len(record.result.replicates) for record in journal.records} == {2}
+    assert [line.status for line in journal.tests] == ["passed"] * 4
+    torch, tensorflow = journal.records[2:]
+    assert torch.score.value == pytest.approx(tensorflow.score.value, rel=1e-5)
+    assert "prices-linear-pytorch-train" in (project.path / "reports/index.html").read_text()
+
+
+def test_two_tests_on_a_cell_share_one_run_and_json_report_carries_the_record(project):
+    project.makepyfile(
+        test_matrix="""
+        import pytest
+
+        pytestmark = [
+            pytest.mark.smoke,
+            pytest.mark.matrix(dataset="prices", algorithm="linear", framework="pytorch"),
+        ]
+
+        def test_first(cell):
+            assert cell.run() is cell.run()
+
+        def test_second(cell):
+            assert cell.run().result.replicates[0].test_rows == 30
+        """
+    )
+    result = project.runpytest_subprocess("--json-report", "--json-report-file=out.json")
+    result.assert_outcomes(passed=2)
+    journal = journal_of(project)
+    assert [record.cell for record in journal.records] == ["prices-linear-pytorch-train"]
+    tests = json.loads((project.path / "out.json").read_text())["tests"]
+    carried = [test["metadata"]["mlmatrix"] for test in tests]
+    assert carried == [journal.records[0].model_dump(mode="json")] * 2
+
+
+def test_xdist_gives_the_same_records_bit_for_bit(project):
+    alone = project.runpytest_subprocess("-n0")
+    alone.assert_outcomes(passed=4)
+    spread = project.runpytest_subprocess("-n2", "--json-report", "--json-report-file=out.json")
+    spread.assert_outcomes(passed=4)
+    newer, older = (read_run(folder) for folder in list_runs(project.path / "reports"))
+
+    def essence(journal):
+        return {
+            record.cell: [
+                (r.metrics, r.baseline, r.split_sha256, r.history) for r in record.result.replicates
+            ]
+            for record in journal.records
+        }
+
+    assert len(essence(older)) == 4
+    assert essence(newer) == essence(older)
+    assert newer.end is not None
+    tests = json.loads((project.path / "out.json").read_text())["tests"]
+    assert {test["metadata"]["mlmatrix"]["cell"] for test in tests} == set(essence(newer))
+
+
+def test_xdist_shares_one_run_between_tests_in_two_processes(project):
+    project.makepyfile(
+        test_matrix="""
+        import pytest
+
+        pytestmark = [
+            pytest.mark.smoke,
+            pytest.mark.matrix(dataset="prices", algorithm="linear", framework="pytorch"),
+        ]
+
+        @pytest.mark.parametrize("number", range(6))
+        def test_again(cell, number):
+            cell.run()
+        """
+    )
+    result = project.runpytest_subprocess("-n2", "--dist=load")
+    result.assert_outcomes(passed=6)
+    [folder] = list_runs(project.path / "reports")
+    lines = (folder / "records.jsonl").read_text().splitlines()
+    assert sum('"kind":"record"' in line for line in lines) == 1
+
+
+def test_a_failing_gate_fails_a_test_that_does_not_look(project):
+    descriptor = project.path / "tables/prices.toml"
+    noise = "\n".join(["size,price", *(f"{i % 13},{(i * 7919) % 101}" for i in range(120))])
+    (project.path / "tables/prices.csv").write_text(noise)
+    described = project.run(SCRIPT, "data", "describe", "tables/prices.csv", "--target", "price")
+    descriptor.write_text(described.stdout.str())
+    project.makepyfile(
+        test_matrix="""
+        import pytest
+
+        @pytest.mark.smoke
+        @pytest.mark.matrix(dataset="prices", algorithm="linear", framework="pytorch")
+        def test_prices(cell):
+            cell.run()
+        """
+    )
+    result = project.runpytest_subprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines([r".*beats_baseline: rmse .* against .*: better by .*"])
+
+    with descriptor.open("a") as stream:
+        stream.write(
+            "\n[[expected_failures]]\n"
+            'cells = "prices-linear-*"\n'
+            'gate = "beats_baseline"\n'
+            'reason = "the prices are noise, made for this test"\n'
+        )
+    result = project.runpytest_subprocess("-rx")
+    result.assert_outcomes(xfailed=1)
+    result.stdout.fnmatch_lines(
+        ["XFAIL *beats_baseline: the prices are noise, made for this test*"]
+    )
+
+
+def test_a_killed_worker_is_an_outcome_and_the_next_cells_run(project):
+    project.makepyfile(
+        test_matrix="""
+        import os
+        import signal
+        import threading
+        import time
+
+        import psutil
+        import pytest
+
+        def kill_busy_worker():
+            while True:
+                time.sleep(0.05)
+                for child in psutil.Process().children():
+                    if "spawn_main" in " ".join(child.cmdline()) and child.cpu_percent(0.3) > 50:
+                        os.kill(child.pid, signal.SIGKILL)
+                        return
+
+        @pytest.mark.smoke
+        @pytest.mark.matrix(
+            dataset=["prices", "digits"], algorithm=["linear", "mlp"], framework="pytorch"
+        )
+        def test_killed(cell):
+            if cell.id == "digits-mlp-pytorch-train":
+                threading.Thread(target=kill_busy_worker).start()
+            cell.run()
+        """
+    )
+    result = project.runpytest_subprocess("--matrix-replicates", "60")
+    result.assert_outcomes(passed=3, failed=1)
+    outcomes = {record.cell: record.outcome for record in journal_of(project).records}
+    assert outcomes == {
+        "digits-linear-pytorch-train": "ok",
+        "digits-mlp-pytorch-train": "crashed",
+        "prices-linear-pytorch-train": "ok",
+        "prices-mlp-pytorch-train": "ok",
+    }
+    result.stdout.fnmatch_lines(["*outcome: crashed: the worker was killed by signal 9 (SIGKILL)*"])
+
+
+def test_a_cell_beyond_its_limit_is_a_timeout(project):
+    project.makepyfile(
+        test_matrix="""
+        import pytest
+
+        @pytest.mark.smoke
+        @pytest.mark.matrix(dataset="digits", algorithm="mlp", framework="pytorch")
+        def test_slow(cell):
+            cell.run()
+        """
+    )
+    result = project.runpytest_subprocess("--matrix-replicates=100", "--matrix-timeout=1.5")
+    result.assert_outcomes(failed=1)
+    [record] = journal_of(project).records
+    assert record.outcome == "timeout"
+    assert record.reason == "no result within 1.5 s; the worker was killed"
+    result.stdout.fnmatch_lines(["*remedy: raise --matrix-timeout*"])

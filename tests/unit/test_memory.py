@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from ml.core import memory
+from ml.core.memory import peak_bytes, reset_peak
+
+pytestmark = pytest.mark.unit
+
+MEBIBYTE = 1024**2
+
+
+def touch(mebibytes):
+    """Fill memory for as long as the call lasts, so that it is resident."""
+    assert np.ones(mebibytes * MEBIBYTE // 8).sum() > 0
+
+
+def test_the_peak_counts_what_was_held_and_given_back():
+    reset_peak()
+    before = peak_bytes()
+    touch(128)
+    assert peak_bytes() - before > 100 * MEBIBYTE
+    assert 10 * MEBIBYTE < before < 2**45
+
+
+def test_a_reset_forgets_the_peak_before_it():
+    touch(256)
+    high = peak_bytes()
+    reset_peak()
+    if peak_bytes() == high:
+        pytest.skip("this kernel cannot reset the peak")
+    assert high - peak_bytes() > 200 * MEBIBYTE
+    after = peak_bytes()
+    touch(64)
+    assert 48 * MEBIBYTE < peak_bytes() - after < 128 * MEBIBYTE
+
+
+def test_without_proc_the_process_own_peak_stands_in(monkeypatch, tmp_path):
+    real = peak_bytes()
+    monkeypatch.setattr(memory, "_STATUS", tmp_path / "absent")
+    monkeypatch.setattr(memory, "_CLEAR", tmp_path / "absent" / "clear_refs")
+    reset_peak()
+    assert peak_bytes() >= real - MEBIBYTE
+    touch(64)
+    assert peak_bytes() < 2**45
