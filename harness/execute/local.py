@@ -89,12 +89,12 @@ class LocalExecutor:
                 remedy="see the detail; the last lines of the worker's output are kept there",
                 detail=_tail(log, mark),
             )
-        except Exception as problem:  # noqa: BLE001 - whatever the worker raised is an outcome
+        except remote.WorkerRaised as problem:
             return _failure(
                 cell,
                 "error",
                 "worker_raised",
-                f"the worker raised {type(problem).__name__}: {problem}",
+                f"the worker raised {problem}",
                 detail=_tail(log, mark),
             )
         if operation == "warm" and "outcome" in answer:

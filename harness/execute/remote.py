@@ -6,6 +6,7 @@ import faulthandler
 import importlib
 import os
 import sys
+import traceback
 
 THREADS_PER_WORKER = 1
 _THREAD_VARIABLES = (
@@ -17,6 +18,10 @@ _THREAD_VARIABLES = (
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
 )
+
+
+class WorkerRaised(RuntimeError):
+    """Carry the text of an exception that left the worker module."""
 
 
 def start(log: str) -> None:
@@ -39,6 +44,26 @@ def start(log: str) -> None:
 
 
 def call(module: str, framework: str, operation: str, payload: str) -> str:
-    """Hand a JSON payload to the worker module and return its JSON answer."""
-    answer: str = importlib.import_module(module).serve(framework, operation, payload)
+    """Hand a JSON payload to the worker module and return its JSON answer.
+
+    Only plain text crosses back: an exception of any kind becomes a WorkerRaised, its stack
+    goes to the log; an exit ends this process.
+    """
+    try:
+        answer: str = importlib.import_module(module).serve(framework, operation, payload)
+    except SystemExit as problem:
+        code = problem.code if isinstance(problem.code, int) else problem.code is not None
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(code))
+    except BaseException as problem:  # noqa: BLE001 - nothing of a worker may cross but text
+        traceback.print_exc()
+        raise WorkerRaised(_describe(problem)) from None
     return answer
+
+
+def _describe(problem: BaseException) -> str:
+    try:
+        return f"{type(problem).__name__}: {problem}"
+    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything
+        return f"{type(problem).__name__} (it could not be printed)"

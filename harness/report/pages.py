@@ -270,7 +270,13 @@ def _name_anchors(records: Sequence[Record]) -> dict[str, str]:
 
 
 def _report_cell(record: Record, anchor: str) -> CellReport:
-    verdicts = tuple(verdict for verdict in record.verdicts if verdict.status == "fail")
+    # A gate that only says the outcome and its reason again adds nothing to them.
+    verdicts = tuple(
+        verdict
+        for verdict in record.verdicts
+        if verdict.status == "fail"
+        and (verdict.expected is not None or verdict.text != f"{record.outcome}: {record.reason}")
+    )
     told = "; ".join(verdict.text for verdict in verdicts)
     return CellReport(
         cell=record.cell,

@@ -170,8 +170,8 @@ def _assembled(columns: list[Any], layout: dict[str, Any], descriptor: Descripto
 
 
 def _values(column: Any) -> NDArray[Any]:
-    # Not to_numpy, which imports pandas.
-    return np.from_dlpack(column.combine_chunks())
+    # Not to_numpy, which imports pandas; copied, since pyarrow's memory is read-only.
+    return np.array(np.from_dlpack(column.combine_chunks()))
 
 
 def _decoded(column: Any) -> tuple[list[str], NDArray[np.int32]]:

@@ -66,7 +66,9 @@ def assert_same(table: Table, other: Table) -> None:
     assert vars(table).keys() == vars(other).keys()
     for name, value in vars(table).items():
         np.testing.assert_equal(value, getattr(other, name), err_msg=name)
-        assert getattr(value, "dtype", None) == getattr(getattr(other, name), "dtype", None)
+        if isinstance(value, np.ndarray):
+            assert value.dtype == getattr(other, name).dtype
+            assert value.flags.writeable
 
 
 def stored(path: Path) -> Path:

@@ -105,7 +105,7 @@
     if (!place.has(row)) return;
     if (row.hidden) clear();
     open(row, true);
-    row.scrollIntoView({ block: "center" });
+    row.scrollIntoView({ block: "start", inline: "nearest" });
   }
 
   body.addEventListener("click", (event) => {

@@ -1,0 +1,62 @@
+"""Misbehave inside a real worker process, as the cell's dataset says."""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+
+
+def serve(framework, operation, payload):
+    if operation == "warm":
+        return json.dumps({"pid": os.getpid()})
+    return FAULTS[json.loads(payload)["id"].partition("-")[0]]()
+
+
+def refuse():
+    return json.dumps(
+        {
+            "status": "error",
+            "id": "answered",
+            "outcome": "data_invalid",
+            "error": {"code": "process", "message": str(os.getpid())},
+        }
+    )
+
+
+def raise_unprintable():
+    class Unprintable(Exception):
+        def __str__(self):
+            raise ValueError("no text")
+
+    raise Unprintable
+
+
+def hang():
+    while True:
+        time.sleep(0.01)
+
+
+def hang_in_c():
+    ctypes.CDLL(None).sleep(600)
+
+
+def print_then_die():
+    print("last words")
+    os.write(2, b"and from C\n")
+    os._exit(3)
+
+
+FAULTS = {
+    "fine": refuse,
+    "raises": raise_unprintable,
+    "exits": lambda: sys.exit(7),
+    "dies": print_then_die,
+    "segfaults": lambda: ctypes.string_at(0),
+    "aborts": os.abort,
+    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "hangs": hang,
+    "hangs_in_c": hang_in_c,
+    "babbles": lambda: "not a response",
+}
