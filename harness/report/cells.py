@@ -47,7 +47,7 @@ class Detail:
 
 @dataclass(frozen=True)
 class CellRow:
-    """Hold one row of the table of cells: its texts, its numbers in column order, its details, its request."""
+    """Hold one row of the table of cells; ``numbers`` are in the order of ``NUMBER_COLUMNS``."""
 
     anchor: str
     cell: str
@@ -114,14 +114,16 @@ def _number_columns(record: Record) -> tuple[Number, ...]:
     replicates = result.replicates if result else ()
     fit = statistics.fmean(r.timings.fit for r in replicates) if replicates else None
     epochs = statistics.fmean(r.epochs for r in replicates) if replicates else None
+    value = score.value if score else None
+    baseline = score.baseline if score else None
     improvement = NOTHING
     if score:
         sign = "+" if score.improvement > 0 else ""
         improvement = f"{sign}{write_number(score.improvement)} ± {write_number(score.spread, 2)}"
     return (
-        Number(write_number(score.value if score else None, 4), score and score.value),
-        Number(write_number(score.baseline if score else None, 4), score and score.baseline),
-        Number(improvement, score and score.improvement),
+        Number(write_number(value, 4), value),
+        Number(write_number(baseline, 4), baseline),
+        Number(improvement, score.improvement if score else None),
         Number(write_seconds(fit), fit),
         Number(write_seconds(record.seconds), record.seconds),
         _number(result, lambda r: r.rows_per_second, write_number),

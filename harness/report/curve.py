@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from harness.report.text import write_number
 from ml.core.contracts import History
@@ -90,6 +91,6 @@ def _steps(points: list[tuple[int, int]]) -> Iterator[str]:
         return
     yield f"M{points[0][0]} {points[0][1]}"
     yield "h0" if len(points) == 1 else "l"
-    for number, ((x0, y0), (x1, y1)) in enumerate(zip(points, points[1:], strict=False)):
+    for number, ((x0, y0), (x1, y1)) in enumerate(pairwise(points)):
         dx, dy = x1 - x0, y1 - y0
         yield f"{' ' if number else ''}{dx}{'' if dy < 0 else ' '}{dy}"

@@ -23,9 +23,10 @@ def dump_arrays(arrays: dict[str, NDArray[Any]]) -> bytes:
 
 
 def load_arrays(content: bytes) -> dict[str, NDArray[Any]]:
-    """Read named arrays from safetensors; raises DataInvalid when they are not."""
+    """Read named arrays from safetensors, sorted by name; raises DataInvalid when they are not."""
     try:
-        return dict(load(content))
+        # The library returns them in an order of its own, another one in each call.
+        return dict(sorted(load(content).items()))
     except SafetensorError as problem:
         raise DataInvalid(
             f"the artifact's arrays cannot be read: {problem}",

@@ -74,9 +74,6 @@ def propose_descriptor(file: Path, target: str | None = None, id: str | None = N
     if dates:
         proposal["split"] = {"rule": "time", "column": dates[0]}
         comments["split"] = "check: a column of dates was found, so the newest rows are tested"
-    if wide:
-        shown = ", ".join(describe(column) for column in wide)
-        comments["categorical"] = f"check: text of many values, an id perhaps: {shown}"
     if missing:
         comments["missing"] = "check: text found in the file that seems to mean a missing value"
     if task == "classification":
@@ -104,9 +101,12 @@ def propose_descriptor(file: Path, target: str | None = None, id: str | None = N
     head = (
         f"# A proposal for {describe(file.name)}: save it as {name}.toml beside the file, then\n"
         "# check the lines that say so. If you change what is read, the next load names the new\n"
-        "# rows, columns and content_sha256.\n\n"
+        "# rows, columns and content_sha256.\n"
     )
-    return head + to_toml(_without_empty(proposal), comments)
+    if wide:
+        shown = ", ".join(describe(column) for column in wide)
+        head += f"# check: text of many values, an id perhaps: {shown}\n"
+    return head + "\n" + to_toml(_without_empty(proposal), comments)
 
 
 def _read(file: Path) -> tuple[bytes, Columns, dict[str, str]]:
@@ -224,8 +224,9 @@ def _rarer(column: RawColumn, missing: set[str]) -> str | None:
 
 
 def _without_empty(values: dict[str, Any]) -> dict[str, Any]:
+    shown = ("tags", "drop")  # even when empty, since a person will want to fill them
     return {
-        key: value for key, value in values.items() if value not in (None, [], {}) or key == "tags"
+        key: value for key, value in values.items() if value not in (None, [], {}) or key in shown
     }
 
 

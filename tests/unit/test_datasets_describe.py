@@ -59,7 +59,7 @@ def test_a_proposal_loads_as_it_stands(customers):
     assert table.target.tolist() == [0, 1, 0, 0]
     assert table.numeric_names == ("usage",)
     assert table.levels == (("00001", "01234", "11235"), ("basic", "plus"))
-    comments = [line for line in path.read_text().splitlines() if line.startswith("# check")]
+    comments = [line for line in path.read_text().splitlines() if line.startswith("# check:")]
     assert len(comments) == 7
 
 
@@ -140,13 +140,13 @@ def test_the_command_describes_lists_shows_and_materialises(customers, capsys):
     assert main(["list", folder]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["id", "task", "rows", "columns", "materialised"]
-    assert "customers classification 4 4 no".split() in [line.split() for line in lines]
+    assert ["customers", "classification", "4", "4", "no"] in [line.split() for line in lines]
     assert "nyc_flights_late" in {line.split()[0] for line in lines}
 
     assert main(["materialise", "--data", folder, "customers"]) == 0
     assert capsys.readouterr().out.startswith("customers: 4 rows, ")
     assert main(["list", folder]) == 0
-    assert "customers classification 4 4 yes".split() in [
+    assert ["customers", "classification", "4", "4", "yes"] in [
         line.split() for line in capsys.readouterr().out.splitlines()
     ]
     assert main(["show", "--data", folder, "customers"]) == 0

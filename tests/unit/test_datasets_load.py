@@ -211,7 +211,7 @@ def test_processes_may_materialise_at_once(tmp_path):
     ]
 
 
-def test_an_interrupted_write_leaves_nothing(tmp_path):
+def test_a_write_is_whole_or_nothing_and_two_do_not_meet(tmp_path):
     from ml.datasets.sources import write_atomically
 
     def fail(file):
@@ -223,6 +223,15 @@ def test_an_interrupted_write_leaves_nothing(tmp_path):
         write_atomically(target, fail)
     assert list(target.parent.iterdir()) == []
     write_atomically(target, lambda file: file.write(b"whole"))
+
+    def write_while_another_writes(file):
+        file.write(b"first")
+        write_atomically(target, lambda other: other.write(b"second"))
+        assert target.read_bytes() == b"second"
+
+    write_atomically(target, write_while_another_writes)
+    assert target.read_bytes() == b"first"
+    assert list(target.parent.iterdir()) == [target]
     umask = os.umask(0)
     os.umask(umask)
     assert target.stat().st_mode & 0o777 == 0o666 & ~umask

@@ -42,14 +42,16 @@ def test_kinds_missing_values_and_infinities_are_settled():
             declared=["01", "02", "01", "", "NA"],
             mixed=["a", "1", "b", "?", "a"],
             truth=[True, False, None, True, True],
+            typed=[-999.0, -999, 3, "-999.0", 5],
             y=[1, 2, 3, 4, 5],
         ),
         rules(categorical=("declared",), missing=frozenset({"-999", "NA", "?"})),
     )
     nan = np.nan
-    assert table.numeric_names == ("number", "truth")
+    assert table.numeric_names == ("number", "truth", "typed")
     np.testing.assert_array_equal(table.numeric[:, 0], [1, 2.5, nan, nan, nan])
     np.testing.assert_array_equal(table.numeric[:, 1], [1, 0, nan, 1, 1])
+    np.testing.assert_array_equal(table.numeric[:, 2], [nan, nan, 3, nan, 5])
     assert table.categorical_names == ("declared", "mixed")
     assert table.levels == (("01", "02"), ("1", "a", "b"))
     assert table.categorical.T.tolist() == [[0, 1, 0, -1, -1], [1, 0, 2, -1, 1]]

@@ -20,6 +20,11 @@ def predict_probabilities(estimator: Any, features: Floats32, classes: int) -> F
     An estimator with margins only (a support vector machine) gets the logistic function of
     its margins: the order of the rows is its own, the probabilities are not calibrated.
     """
+    known_classes = np.asarray(estimator.classes_, np.int64)
+    probabilities = np.zeros((features.shape[0], classes))
+    if known_classes.size == 1:  # Some estimators then give two columns all the same.
+        probabilities[:, known_classes] = 1
+        return probabilities
     if hasattr(estimator, "predict_proba"):
         known = np.asarray(estimator.predict_proba(features), np.float64)
     else:
@@ -29,6 +34,5 @@ def predict_probabilities(estimator: Any, features: Floats32, classes: int) -> F
         margins -= margins.max(axis=1, keepdims=True)
         known = np.exp(margins)
         known /= known.sum(axis=1, keepdims=True)
-    probabilities = np.zeros((features.shape[0], classes))
-    probabilities[:, np.asarray(estimator.classes_, np.int64)] = known
+    probabilities[:, known_classes] = known
     return probabilities

@@ -17,6 +17,8 @@ from ml.frameworks.tensorflow.data import to_tensor
 from ml.frameworks.tensorflow.models import batch_loss, forward
 from ml.frameworks.tensorflow.serialization import export_weights, import_weights
 
+_LARGEST_BATCH = 2**30
+
 
 class TensorFlowStepper:
     """Take steps over staged tensors; see ``ml.core.loop.Stepper``.
@@ -34,7 +36,9 @@ class TensorFlowStepper:
         self._slots = [tf.Variable(tf.zeros([size])) for _ in range(2)]
         import_weights(self._flat, weights)
         # What the epoch loop decides is no part of a graph, so it must not make a new one.
-        form = spec.model_copy(update={"epochs": 1, "patience": 0})
+        # Rows are counted in int32 there, so a batch beyond that is only "all of them".
+        batch = min(spec.batch_size, _LARGEST_BATCH)
+        form = spec.model_copy(update={"epochs": 1, "patience": 0, "batch_size": batch})
         self._epoch = _epoch_function(form, problem.loss, self._shapes)
         self._predict = _predict_function(form, self._shapes)
         self._steps = 0
@@ -80,13 +84,15 @@ class TensorFlowStepper:
         optimizer = self._spec.optimizer
         steps = np.arange(self._steps + 1, self._steps + updates + 1, dtype=np.float64)
         self._steps += updates
-        if optimizer.name == "sgd":
-            rate = np.full(updates, optimizer.learning_rate, np.float32)
-            return rate, np.zeros(updates, np.float32)
-        first = 1 - float(np.float32(optimizer.beta1)) ** steps
-        second = np.sqrt(1 - float(np.float32(optimizer.beta2)) ** steps)
-        rate = (optimizer.learning_rate * second / first).astype(np.float32)
-        return rate, (optimizer.epsilon * second).astype(np.float32)
+        # A rate beyond float32 becomes infinite here, and a divergence in the loop.
+        with np.errstate(over="ignore"):
+            if optimizer.name == "sgd":
+                rate = np.full(updates, optimizer.learning_rate, np.float32)
+                return rate, np.zeros(updates, np.float32)
+            first = 1 - float(np.float32(optimizer.beta1)) ** steps
+            second = np.sqrt(1 - float(np.float32(optimizer.beta2)) ** steps)
+            rate = (optimizer.learning_rate * second / first).astype(np.float32)
+            return rate, (optimizer.epsilon * second).astype(np.float32)
 
 
 @lru_cache(maxsize=128)

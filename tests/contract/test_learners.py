@@ -1,0 +1,192 @@
+import importlib
+import itertools
+
+import numpy as np
+import pytest
+
+from harness.catalog.algorithms import ALGORITHMS
+from ml.core.contracts import NetworkSpec, OptimizerSpec
+from ml.core.errors import Unavailable
+from ml.core.learner import Part
+from ml.core.networks import encode_targets, initial_weights
+from ml.registry import ENTRY_POINTS, entry_point
+
+pytest.register_assert_rewrite("learner_checks")
+
+from learner_checks import (  # noqa: E402 - rewriting comes first
+    BINARY,
+    THREE,
+    VALUE,
+    checks_for,
+    fit,
+    make_draws,
+    make_part,
+    weights_of,
+)
+
+pytestmark = pytest.mark.contract
+
+ACCEPTS = {algorithm.framework: type(algorithm.model) for algorithm in ALGORITHMS}
+NEURAL = [framework for framework, accepts in ACCEPTS.items() if accepts is NetworkSpec]
+PROBLEMS = {"binary": BINARY, "softmax": THREE, "squared": VALUE}
+OPTIMIZERS = {
+    "adam": OptimizerSpec(learning_rate=1e-2),
+    "sgd": OptimizerSpec(name="sgd", learning_rate=5e-2, momentum=0.9),
+}
+NETWORKS = {
+    "linear": NetworkSpec(architecture="linear"),
+    "mlp_relu": NetworkSpec(architecture="mlp", hidden=(16, 8)),
+    "mlp_tanh": NetworkSpec(architecture="mlp", hidden=(16,), activation="tanh"),
+}
+
+
+def adapter_of(framework):
+    try:
+        entry_point(framework)
+    except Unavailable as missing:
+        pytest.skip(str(missing))
+    adapter = importlib.import_module(f"ml.frameworks.{framework}.handlers").ADAPTER
+    adapter.prepare()
+    return adapter
+
+
+@pytest.mark.parametrize("framework", ENTRY_POINTS)
+def test_an_adapter_declares_what_the_catalog_asks_of_it(framework):
+    adapter = adapter_of(framework)
+    assert adapter.name == framework
+    assert adapter.accepts is ACCEPTS[framework]
+    assert adapter.uses_validation == (adapter.accepts is NetworkSpec)
+    assert adapter.suffix.startswith(".")
+    versions = adapter.versions()
+    assert versions
+    assert all(text[0].isdigit() for text in versions.values())
+    adapter.prepare()
+
+
+@pytest.mark.parametrize(
+    ("framework", "check"),
+    [
+        pytest.param(framework, check, id=f"{framework}-{check.__name__}")
+        for framework, accepts in ACCEPTS.items()
+        for check in checks_for(accepts)
+    ],
+)
+def test_learner(framework, check):
+    check(adapter_of(framework))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("loss", PROBLEMS)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_frameworks_agree_step_by_step(network, loss, optimizer):
+    problem = PROBLEMS[loss]
+    train, validation = make_part(problem, 75), make_part(problem, 20, seed=1)
+    changes = {"optimizer": OPTIMIZERS[optimizer], "batch_size": 8, "epochs": 2, "patience": 0}
+    spec = NETWORKS[network].model_copy(update=changes)
+    found = []
+    for framework in NEURAL:
+        adapter = adapter_of(framework)
+        weights = initial_weights(spec, problem, make_draws().weights)
+        untrained = adapter.make_learner(spec, problem)._make_stepper(spec, problem, weights)
+        one_epoch, _ = fit(adapter, spec.model_copy(update={"epochs": 1}), problem, train)
+        learner, report = fit(adapter, spec, problem, train, validation)
+        assert report.updates == 20
+        moved = [
+            abs(new - old).max() for new, old in zip(weights_of(learner), weights, strict=True)
+        ]
+        assert min(moved) > 1e-3
+        found.append(
+            (
+                untrained.predict(train.features),
+                report.history,
+                weights_of(one_epoch),
+                weights_of(learner),
+                learner.predict(train.features),
+            )
+        )
+    for one, other in itertools.combinations(found, 2):
+        assert other[0] == pytest.approx(one[0], rel=1e-6, abs=1e-6)
+        assert other[1].train == pytest.approx(one[1].train, rel=1e-5)
+        assert other[1].validation == pytest.approx(one[1].validation, rel=1e-5)
+        for mine, theirs in zip(one[2], other[2], strict=True):
+            assert np.abs(mine - theirs).max() < 1e-5
+        for mine, theirs in zip(one[3], other[3], strict=True):
+            assert np.abs(mine - theirs).max() < 3e-5
+        assert np.abs(one[4] - other[4]).max() < 1e-4
+
+
+def train_by_hand(spec, problem, train, steps):
+    """Train a linear model in float64 for some updates; return kernel, bias and the mean loss."""
+    kernel, bias = (
+        array.astype(np.float64) for array in initial_weights(spec, problem, make_draws().weights)
+    )
+    targets = encode_targets(problem, train.target).astype(np.float64)
+    order = make_draws().order.permutation(train.rows)
+    moments = [[np.zeros_like(array), np.zeros_like(array)] for array in (kernel, bias)]
+    total, rule = 0.0, spec.optimizer
+    for step in range(steps):
+        batch = order[step * spec.batch_size : (step + 1) * spec.batch_size]
+        rows, wanted = train.features[batch].astype(np.float64), targets[batch]
+        raw = rows @ kernel + bias
+        if problem.loss == "squared":
+            given, loss = raw, 0.5 * (raw - wanted) ** 2
+        elif problem.loss == "binary":
+            given = 1 / (1 + np.exp(-raw))
+            loss = -np.log(np.where(wanted == 1, given, 1 - given))
+        else:
+            given = np.exp(raw) / np.exp(raw).sum(axis=1, keepdims=True)
+            loss = -np.log((given * wanted).sum(axis=1))
+        total += loss.sum()
+        error = (given - wanted) / len(batch)
+        for array, gradient, (first, second) in zip(
+            (kernel, bias), (rows.T @ error, error.sum(axis=0)), moments, strict=True
+        ):
+            if rule.name == "sgd":
+                first[:] = rule.momentum * first + gradient
+                array -= rule.learning_rate * first
+                continue
+            first[:] = rule.beta1 * first + (1 - rule.beta1) * gradient
+            second[:] = rule.beta2 * second + (1 - rule.beta2) * gradient**2
+            mean = first / (1 - rule.beta1 ** (step + 1))
+            square = second / (1 - rule.beta2 ** (step + 1))
+            array -= rule.learning_rate * mean / (np.sqrt(square) + rule.epsilon)
+    return kernel, bias, total / train.rows
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("loss", PROBLEMS)
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "adam_other"])
+@pytest.mark.parametrize("framework", NEURAL)
+def test_updates_equal_those_computed_by_hand(framework, optimizer, loss, steps):
+    problem = PROBLEMS[loss]
+    other = OptimizerSpec(learning_rate=0.05, beta1=0.5, beta2=0.9, epsilon=0.01)
+    rows = {1: 9, 3: 20}[steps]  # Three batches of 9, 9 and 2 rows.
+    spec = NetworkSpec(
+        architecture="linear",
+        optimizer={**OPTIMIZERS, "adam_other": other}[optimizer],
+        epochs=1,
+        batch_size=9,
+    )
+    train = make_part(problem, rows)
+    learner, report = fit(adapter_of(framework), spec, problem, train)
+    kernel, bias, loss = train_by_hand(spec, problem, train, steps)
+    assert report.updates == steps
+    found = weights_of(learner)
+    assert np.abs(found[0] - kernel).max() < 1e-6
+    assert np.abs(found[1] - bias).max() < 1e-6
+    assert report.history.train[0] == pytest.approx(loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("framework", NEURAL)
+def test_a_warm_graph_computes_as_a_new_one(framework):
+    # Other numbers of rows between make a framework reuse, or trace again, what it compiled.
+    adapter, spec = adapter_of(framework), NETWORKS["mlp_relu"]
+    spec = spec.model_copy(update={"epochs": 2, "hidden": (6, 5), "batch_size": 8})
+    train = make_part(THREE, 30)
+    first = weights_of(fit(adapter, spec, THREE, train)[0])
+    for rows in (7, 8, 29, 31, 64):
+        part = make_part(THREE, rows)
+        learner, _ = fit(adapter, spec, THREE, part)
+        learner.predict(part.features)
+    again = weights_of(fit(adapter, spec, THREE, Part(train.features, train.target))[0])
+    assert [array.tobytes() for array in again] == [array.tobytes() for array in first]

@@ -1,0 +1,121 @@
+"""Check cells, the catalog's product, and what makes an id and a seed."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.catalog.algorithms import ALGORITHMS
+from harness.catalog.datasets import OWN_FOLDER, find_datasets
+from harness.catalog.product import Catalog, load_catalog, select_cells
+from harness.markers import MatrixMarker
+from harness.options import Settings
+from ml.core.contracts import DescriptorData, TrainRequest
+
+pytestmark = pytest.mark.unit
+
+SETTINGS = Settings(
+    root=Path(),
+    data=(),
+    reports=Path("reports"),
+    require=(),
+    rows=4_000,
+    replicates=3,
+    seconds=60.0,
+    timeout=300.0,
+    strict_tracks=True,
+)
+
+
+@pytest.fixture(scope="module")
+def catalog():
+    return load_catalog(SETTINGS)
+
+
+def test_the_catalog_ships_what_was_promised(catalog):
+    tags = [tag for dataset in catalog.datasets for tag in dataset.descriptor.tags]
+    assert len(catalog.datasets) >= 16
+    assert catalog.broken == ()
+    wanted = {
+        "churn": 1,
+        "credit_default": 2,
+        "house_prices": 1,
+        "demand": 2,
+        "multiclass": 1,
+        "wide": 1,
+        "missing_heavy": 1,
+        "high_cardinality": 1,
+        "tiny": 2,
+    }
+    assert {tag: min(tags.count(tag), least) for tag, least in wanted.items()} == wanted
+    assert max(dataset.descriptor.rows for dataset in catalog.datasets) > 100_000
+    ids = {dataset.descriptor.id for dataset in catalog.datasets}
+    assert {"breast_cancer", "diabetes", "wine", "digits"} <= ids
+
+
+def test_every_cell_is_made_once_and_its_id_tells_it_apart(catalog):
+    cells = select_cells(catalog, MatrixMarker(), SETTINGS)
+    assert len(cells) == len(catalog.datasets) * len(ALGORITHMS) >= 150
+    assert len({cell.id for cell in cells}) == len(cells)
+    assert all(cell.id.count("-") == 3 for cell in cells)
+
+
+def test_a_marker_narrows_the_product(catalog):
+    marker = MatrixMarker(task=("regression",), framework=("pytorch",), algorithm=("mlp",))
+    found = {cell.id for cell in select_cells(catalog, marker, SETTINGS)}
+    expected = {
+        f"{d.descriptor.id}-mlp-pytorch-train"
+        for d in catalog.datasets
+        if d.descriptor.task == "regression"
+    }
+    assert found == expected
+    assert "diabetes-mlp-pytorch-train" in found
+
+
+def test_seeds_come_from_the_dataset_and_never_from_neighbours(catalog):
+    everything = {c.id: c.seed for c in select_cells(catalog, MatrixMarker(), SETTINGS)}
+    alone = Catalog(
+        tuple(d for d in catalog.datasets if d.descriptor.id == "wine"), (), ALGORITHMS[-1:]
+    )
+    [cell] = select_cells(alone, MatrixMarker(), SETTINGS)
+    assert cell.seed == everything[cell.id] == everything["wine-dummy-sklearn-train"]
+    assert cell.seed != everything["diabetes-mlp-tensorflow-train"]
+    assert 0 <= cell.seed < 2**63
+    # Trends compare nights by this number, so it may not change between versions.
+    assert cell.seed == 2939618742840056090
+
+
+def test_a_request_carries_the_cell_across_the_wall(catalog):
+    [cell] = select_cells(catalog, MatrixMarker(dataset=("wine",), algorithm=("svm",)), SETTINGS)
+    request = TrainRequest.model_validate_json(cell.to_request().model_dump_json())
+    assert request == cell.to_request()
+    assert request.id == "wine-svm-sklearn-train"
+    assert request.data == DescriptorData(path=str(OWN_FOLDER / "wine.toml"))
+    assert (request.budget.rows, request.replicates) == (3_000, 3)
+    [other] = select_cells(
+        catalog,
+        MatrixMarker(dataset=("wine",), algorithm=("mlp",), framework=("pytorch",)),
+        SETTINGS,
+    )
+    assert other.to_request().budget.rows == 4_000
+
+
+def test_the_same_network_and_preprocessing_goes_to_every_neural_framework():
+    by_framework = {
+        framework: {
+            a.id: (a.model, a.preprocessing, a.rows) for a in ALGORITHMS if a.framework == framework
+        }
+        for framework in ("pytorch", "tensorflow")
+    }
+    assert by_framework["pytorch"] == by_framework["tensorflow"]
+    assert set(by_framework["pytorch"]) == {"linear", "mlp"}
+
+
+def test_two_folders_with_one_id_are_reported_and_the_first_stays(tmp_path):
+    (tmp_path / "wine.toml").write_text((OWN_FOLDER / "wine.toml").read_text())
+    (tmp_path / "torn.toml").write_text('id = "torn')
+    found, broken = find_datasets((OWN_FOLDER, tmp_path))
+    [wine] = [dataset for dataset in found if dataset.descriptor.id == "wine"]
+    assert wine.path.parent == OWN_FOLDER
+    assert [entry.id for entry in broken] == ["torn-descriptor", "wine-descriptor"]
+    assert "cannot be read" in broken[0].reason
+    assert "already taken by" in broken[1].reason
