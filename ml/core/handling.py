@@ -70,6 +70,7 @@ def parse_request(payload: Any) -> TrainRequest:
             "the request is not an object",
             expected="a JSON object with the fields of TrainRequest",
             received=describe(payload),
+            remedy="send a dict; parse JSON text first",
         )
     try:
         text = json.dumps(payload, allow_nan=False)

@@ -91,10 +91,7 @@ def test_frameworks_agree_step_by_step(network, loss, optimizer):
         one_epoch, _ = fit(adapter, spec.model_copy(update={"epochs": 1}), problem, train)
         learner, report = fit(adapter, spec, problem, train, validation)
         assert report.updates == 20
-        moved = [
-            abs(new - old).max() for new, old in zip(weights_of(learner), weights, strict=True)
-        ]
-        assert min(moved) > 1e-3
+        assert abs(weights_of(learner)[0] - weights[0]).max() > 0.01
         found.append(
             (
                 untrained.predict(train.features),

@@ -3,17 +3,9 @@ import os
 import random
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
-
-from harness.report.curve import HEIGHT, WIDTH, draw_curves
-from harness.report.heatmap import STEPS, ramp_step, skill, state_of
-from harness.report.pages import build_run_page, summarize_run
-from harness.report.site import render_page, write_site
-from harness.report.text import write_bytes, write_moment, write_number, write_seconds
-from harness.store.record import End, TestLine, Verdict
-from ml.core.contracts import History
-from ml.core.errors import MatrixError, Unavailable
 from report_fixture import (
     HOSTILE,
     make_head,
@@ -24,6 +16,13 @@ from report_fixture import (
     make_score,
 )
 from report_matrix import make_failure, make_matrix
+
+from harness.report.heatmap import STEPS, ramp_step, skill, state_of
+from harness.report.pages import build_run_page, summarize_run
+from harness.report.site import render_page, write_site
+from harness.report.text import write_number
+from harness.store.record import End, TestLine, Verdict
+from ml.core.errors import MatrixError, Unavailable
 
 pytestmark = pytest.mark.unit
 
@@ -50,6 +49,10 @@ def mixed(tmp_path):
         ),
         end=End(finished="2026-03-14T06:22:40+00:00", exit_status=1, seconds=1348.0),
     )
+
+
+def make_run_of(*records):
+    return make_run(Path("run"), *records)
 
 
 def render(run, earlier=()):
@@ -238,12 +241,6 @@ def test_row_has_means_over_replicates_and_what_is_missing_sorts_last():
     assert failed.gates == "✕ outcome"
 
 
-def make_run_of(*records):
-    from pathlib import Path
-
-    return make_run(Path("run"), *records)
-
-
 def test_detail_shows_each_replicate_against_its_baseline():
     result = make_result("c", "pytorch", "regression", 0.5, True, random.Random(1))
     first = result.replicates[0].model_copy(update={"undefined": {"r2": "one row"}, "metrics": {}})
@@ -257,61 +254,6 @@ def test_detail_shows_each_replicate_against_its_baseline():
     assert dict(row.detail.facts)["rows"] == ("6375 / 1125 / 2500",) * 3
     assert dict(row.detail.facts)["stopped"][1] == "early stopping"
     assert len(row.detail.curves.curves) == 3
-
-
-def test_curves_share_a_scale_and_mark_the_best_epoch():
-    curves = draw_curves(
-        [
-            ("a", History(train=(4.0, 2.0, 1.0), validation=(4.0, 3.0, 3.5)), 2),
-            ("b", History(train=(2.5,)), 0),
-            ("c", History(), 0),
-        ]
-    )
-    a, b = curves.curves
-    assert a.train == f"M0 0l{WIDTH // 2} {HEIGHT * 2 // 3} {WIDTH // 2} {HEIGHT // 3}"
-    assert a.validation == "M0 0l110 24 110-12"
-    assert (a.best, b.best) == (WIDTH // 2, None)
-    assert b.train == f"M0 {HEIGHT // 2}h0"
-    assert (curves.high, curves.low, curves.logarithmic, curves.epochs) == (
-        "4.00",
-        "1.00",
-        False,
-        3,
-    )
-    assert draw_curves([("c", History(), 0)]) is None
-
-
-def test_curves_turn_logarithmic_for_losses_far_apart():
-    (curve,) = draw_curves([("a", History(train=(100.0, 10.0, 1.0)), 0)]).curves
-    assert curve.train == f"M0 0l110 {HEIGHT // 2} 110 {HEIGHT // 2}"
-    huge = draw_curves([("a", History(train=(1.7e308, -1.7e308)), 0)])
-    assert huge.curves[0].train == f"M0 0l{WIDTH} {HEIGHT}"
-
-
-@pytest.mark.parametrize(
-    ("write", "value", "expected"),
-    [
-        (write_number, 0.5, "0.500"),
-        (write_number, 0.99964, "1.00"),
-        (write_number, 12.345, "12.3"),
-        (write_number, 999.6, "1.00k"),
-        (write_number, -28341.0, "-28.3k"),
-        (write_number, 0.0, "0"),
-        (write_number, 1e-9, "1.00e-9"),
-        (write_number, None, "–"),
-        (write_seconds, 0.0032, "3.2 ms"),
-        (write_seconds, 41.04, "41.0 s"),
-        (write_seconds, 187.2, "3 min 07 s"),
-        (write_seconds, 7500.0, "2 h 05 min"),
-        (write_bytes, 512, "512 B"),
-        (write_bytes, 1434, "1.4 KiB"),
-        (write_bytes, 24 * 2**30, "24 GiB"),
-        (write_moment, "2026-03-14T07:00:12.345+01:00", "2026-03-14 06:00 UTC"),
-        (write_moment, "yesterday", "yesterday"),
-    ],
-)
-def test_words_for_numbers(write, value, expected):
-    assert write(value) == expected
 
 
 class Tags(HTMLParser):

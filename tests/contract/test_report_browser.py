@@ -1,0 +1,281 @@
+import json
+import os
+import shutil
+
+import pytest
+from report_fixture import HOSTILE, make_hostile, make_run
+from report_matrix import make_matrix
+
+from harness.report.site import write_site
+
+pytestmark = pytest.mark.contract
+
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-sync",
+    "--disable-component-update",
+)
+CELL = "wine-mlp-pytorch-train"
+CONTRASTS = """() => {
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = (rgb) => {
+    const [r, g, b] = rgb.map((x) => x / 255)
+      .map((x) => (x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  for (const details of document.querySelectorAll("details")) details.open = true;
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const bad = [];
+  let seen = 0;
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    const skipped = element.closest("script, noscript, select, template");
+    if (skipped || !walker.currentNode.data.trim() || !element.checkVisibility()) continue;
+    let behind = element;
+    while (parse(getComputedStyle(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
+    const colors = [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor];
+    const [one, two] = colors.map((text) => light(parse(text).slice(0, 3)) + 0.05);
+    seen += 1;
+    if (Math.max(one / two, two / one) < 4.5) bad.push(`${element.className}: ${colors}`);
+  }
+  return [seen, [...new Set(bad)]];
+}"""
+
+
+def give_up(reason):
+    if os.environ.get("MATRIX_REQUIRE_BROWSER") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        give_up("playwright is not installed: pip install 'pytest-mlmatrix[dev]'")
+    path = shutil.which("chromium")
+    if path is None:
+        give_up("there is no chromium on the path: install your system's package chromium")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    reports = tmp_path_factory.mktemp("reports")
+    newest = make_matrix(reports / "runs" / "20260314-060010-a1b2c3")
+    older = make_run(reports / "runs" / "20260313-060007-0f9e8d", *newest.records[:20])
+    return write_site(reports, [newest, older])
+
+
+class Visit:
+    """Hold a page with everything that it said and asked for."""
+
+    def __init__(self, browser, path, fragment="", **options):
+        self.messages, self.requests, self.dialogs = [], [], []
+        self.page = browser.new_page(**options)
+        self.page.on("console", lambda message: self.messages.append(message.text))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("dialog", self.dismiss)
+        self.page.goto(path.as_uri() + fragment)
+
+    def dismiss(self, dialog):
+        self.dialogs.append(dialog.message)
+        dialog.dismiss()
+
+
+@pytest.fixture
+def visit(browser):
+    visits = []
+
+    def open_page(path, fragment="", **options):
+        visits.append(Visit(browser, path, fragment, **options))
+        return visits[-1]
+
+    yield open_page
+    for opened in visits:
+        opened.page.close()
+
+
+def column(page, number):
+    return page.locator(f"#table > tbody > tr:not(.opened) > td:nth-child({number})")
+
+
+def background(page):
+    return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+
+def test_opens_from_a_file_in_silence_and_offline(visit, site):
+    opened = visit(site)
+    opened.page.wait_for_selector(".filters:not([hidden])")
+    assert opened.page.title() == "8 of 231 cells failed, and 1 more test · 20260314-060010-a1b2c3"
+    assert opened.messages == []
+    assert [url.removeprefix(site.parent.as_uri()) for url in opened.requests] == [
+        "/index.html",
+        "/assets/report.css",
+        "/assets/report.js",
+    ]
+
+
+def test_links_lead_to_earlier_runs_and_back(visit, site):
+    opened = visit(site)
+    opened.page.click("text=20260313-060007-0f9e8d")
+    assert "20260313-060007-0f9e8d" in opened.page.title()
+    assert opened.page.locator("#table > tbody > tr").count() == 20
+    opened.page.click("text=go to the newest run")
+    assert opened.page.url == site.as_uri()
+    assert opened.messages == []
+
+
+def test_a_header_sorts_up_down_and_back(visit, site):
+    page = visit(site).page
+    head = page.locator("#table thead th", has_text="score")
+    before = column(page, 10).all_text_contents()
+    values = []
+    for order, direction in (("ascending", 1), ("descending", -1)):
+        head.locator("button").focus()
+        page.keyboard.press("Enter")
+        assert head.get_attribute("aria-sort") == order
+        raw = column(page, 10).evaluate_all("cells => cells.map((cell) => cell.dataset.v)")
+        values = [float(text) * direction for text in raw if text]
+        assert len(values) == 223
+        assert values == sorted(values)
+        assert raw[223:] == [""] * 8
+    page.keyboard.press("Enter")
+    assert page.locator("#table [aria-sort]").count() == 0
+    assert column(page, 10).all_text_contents() == before
+
+
+def test_a_text_column_sorts_by_its_words(visit, site):
+    page = visit(site).page
+    page.click("#table thead button:text-is('algorithm')")
+    words = column(page, 3).all_text_contents()
+    assert words == sorted(words)
+    assert words[0] == "dummy"
+    assert words[-1] == "svm"
+
+
+def test_filters_leave_the_rows_that_match_them_all(visit, site):
+    page = visit(site).page
+    rows = page.locator("#table > tbody > tr:visible")
+    count = page.locator("#filter-count")
+    assert count.text_content() == "231 of 231"
+    page.fill("#filter-text", "WINE mlp")
+    assert count.text_content() == "3 of 231"
+    page.select_option("#filter-framework", "pytorch")
+    assert count.text_content() == "1 of 231"
+    assert rows.count() == 1
+    assert rows.get_attribute("id") == f"cell-{CELL}"
+    page.click("#filter-clear")
+    assert count.text_content() == "231 of 231"
+    page.select_option("#filter-outcome", "failed")
+    assert count.text_content() == "8 of 231"
+    page.select_option("#filter-outcome", "timeout")
+    assert rows.get_attribute("id") == "cell-nyc_flights_late-mlp-tensorflow-train"
+    page.fill("#filter-text", "no such word")
+    assert count.text_content() == "0 of 231"
+
+
+def test_a_row_opens_to_its_replicates_and_its_request(visit, site):
+    page = visit(site).page
+    button = page.locator(f"#cell-{CELL} button")
+    assert button.get_attribute("aria-expanded") == "false"
+    button.click()
+    assert button.get_attribute("aria-expanded") == "true"
+    detail = page.locator(f"#{button.get_attribute('aria-controls')}")
+    assert detail.locator("svg").count() == 3
+    assert detail.locator("svg").first.bounding_box()["height"] > 20
+    assert detail.locator("thead").text_content().count("replicate") == 3
+    detail.locator("summary").click()
+    (record,) = [r for r in make_matrix(site.parent).records if r.cell == CELL]
+    assert json.loads(detail.locator(".request").text_content()) == record.request
+    page.click("#table thead button:text-is('dataset')")
+    follows = "row => row.nextElementSibling.className"
+    assert page.locator(f"#cell-{CELL}").evaluate(follows) == "opened"
+    button.click()
+    assert detail.count() == 0
+
+
+def test_a_square_leads_to_its_open_row_though_it_was_filtered_away(visit, site):
+    opened = visit(site)
+    page = opened.page
+    page.fill("#filter-text", "digits")
+    page.click(f"a.sq[href='#cell-{CELL}']")
+    page.wait_for_selector(f"#cell-{CELL} button[aria-expanded=true]")
+    assert page.locator("#filter-count").text_content() == "231 of 231"
+    deep = visit(site, f"#cell-{CELL}").page
+    deep.wait_for_selector(f"#cell-{CELL} button[aria-expanded=true]")
+    assert deep.locator(f"#cell-{CELL}").is_visible()
+
+
+def test_the_keyboard_gets_the_numbers_of_a_square(visit, site):
+    page = visit(site).page
+    assert not page.locator("#tip").is_visible()
+    page.locator("a.sq").first.focus()
+    page.keyboard.press("Tab")
+    assert page.locator("#tip").is_visible()
+    text = page.locator("#tip").text_content()
+    assert text == page.evaluate("document.activeElement.title")
+    assert "baseline" in text
+    assert "±" in text
+
+
+@pytest.mark.parametrize("page_of_run", [False, True])
+def test_hostile_names_stay_text(visit, tmp_path, page_of_run):
+    site = write_site(tmp_path, [make_hostile(tmp_path / "runs" / "20260314-060010-a1b2c3")])
+    if page_of_run:
+        site = tmp_path / "runs" / "20260314-060010-a1b2c3" / "index.html"
+    opened = visit(site)
+    page = opened.page
+    for button in page.locator("#table tbody th > button").all():
+        button.click()
+    for summary in page.locator("summary").all():
+        summary.click()
+    page.click("#table thead button:text-is('dataset')")
+    page.locator("a.sq").first.focus()
+    assert page.locator("#table tbody th > button").first.text_content().startswith(HOSTILE)
+    requests = [json.loads(text) for text in page.locator(".request").all_text_contents()]
+    assert {HOSTILE: HOSTILE} in requests
+    assert page.locator("img, iframe, object").count() == 0
+    assert page.locator("script").count() == 2
+    assert opened.dialogs == []
+    assert opened.messages == []
+    assert len(opened.requests) == 3
+
+
+def test_an_injected_script_would_not_run(visit, site, tmp_path):
+    copy = shutil.copytree(site.parent, tmp_path / "copy")
+    page = copy / "index.html"
+    injected = "<img src=x onerror=alert(1)><script>alert(2)</script></body>"
+    page.write_text(page.read_text().replace("</body>", injected))
+    opened = visit(page)
+    assert opened.dialogs == []
+    assert any("Content Security Policy" in message for message in opened.messages)
+
+
+def test_dark_mode_has_another_background(visit, site):
+    light = visit(site, color_scheme="light").page
+    dark = visit(site, color_scheme="dark").page
+    assert background(light) == "rgb(246, 247, 249)"
+    assert background(dark) == "rgb(18, 23, 29)"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_has_the_contrast_that_aa_asks_for(visit, site, scheme):
+    page = visit(site, f"#cell-{CELL}", color_scheme=scheme).page
+    page.wait_for_selector(".opened")
+    seen, bad = page.evaluate(CONTRASTS)
+    assert seen > 4000
+    assert bad == []
+
+
+def test_a_phone_scrolls_tables_and_not_the_page(visit, site):
+    page = visit(site, f"#cell-{CELL}", viewport={"width": 390, "height": 844}).page
+    page.wait_for_selector(".opened")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -1,0 +1,142 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.catalog.algorithms import ALGORITHMS
+from ml.core.contracts import EstimatorSpec
+from ml.core.errors import Unavailable
+from ml.registry import ENTRY_POINTS, entry_point
+
+pytestmark = pytest.mark.contract
+
+ROOT = Path(__file__).parents[2]
+WORKER = Path(__file__).with_name("order_worker.py")
+ACCEPTS = {algorithm.framework: type(algorithm.model) for algorithm in ALGORITHMS}
+
+
+def data(task, rows, seed):
+    rng = np.random.default_rng(seed)
+    columns = {f"x{number}": rng.normal(size=rows).round(6).tolist() for number in range(4)}
+    columns["c"] = rng.choice(["a", "b", "ü"], rows).tolist()
+    signal = np.array(columns["x0"]) - np.array(columns["x1"]) + 0.5 * rng.normal(size=rows)
+    columns["y"] = signal.tolist()
+    if task == "classification":
+        columns["y"] = ["yes" if value > 0 else "no" for value in signal]
+    return {"kind": "inline", "task": task, "target": "y", "columns": columns}
+
+
+def requests_for(framework):
+    """Return requests that share as much as they can: architecture, widths, or an algorithm.
+
+    The first two differ in their number of rows only, so that what was compiled for one may
+    serve the other; a failing one stands between.
+    """
+    if ACCEPTS[framework] is EstimatorSpec:
+        models = [
+            {"kind": "estimator", "estimator": "mlp", "params": {"max_iter": 20}},
+            {"kind": "estimator", "estimator": "mlp", "params": {"max_iter": 20}},
+            {"kind": "estimator", "estimator": "hist_gradient_boosting", "params": {"max_iter": 9}},
+            {"kind": "estimator", "estimator": "random_forest", "params": {"n_estimators": 9}},
+        ]
+        broken = {"kind": "estimator", "estimator": "linear", "params": {"C": -1.0}}
+    else:
+        network = {"kind": "network", "hidden": [12, 6], "epochs": 5, "batch_size": 16}
+        models = [
+            {**network, "architecture": "mlp"},
+            {**network, "architecture": "mlp"},
+            {**network, "architecture": "linear", "optimizer": {"name": "sgd", "momentum": 0.9}},
+            {**network, "architecture": "mlp", "activation": "tanh"},
+        ]
+        broken = {**models[2], "optimizer": {"name": "sgd", "learning_rate": 1e30}}
+    tables = [
+        data("classification", 120, 1),
+        data("classification", 87, 2),
+        data("regression", 120, 3),
+        data("regression", 64, 4),
+    ]
+    broken_table = data(
+        "classification" if ACCEPTS[framework] is EstimatorSpec else "regression", 90, 5
+    )
+    pairs = [*zip(models, tables, strict=True)]
+    pairs.insert(2, (broken, broken_table))
+    return [
+        {"id": f"r{number}", "data": table, "model": model, "replicates": 2, "seed": 11 + number}
+        for number, (model, table) in enumerate(pairs)
+    ]
+
+
+def without_measures(answer):
+    """Return an answer without what is measured: seconds, speed and memory."""
+    plain = {
+        name: value
+        for name, value in answer.items()
+        if name not in ("timings", "rows_per_second", "peak_memory_bytes", "replicates")
+    }
+    plain["replicates"] = [
+        {name: value for name, value in replicate.items() if name != "timings"}
+        for replicate in answer.get("replicates", [])
+    ]
+    return plain
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """Run all workers at once: per framework one warm process, and two fresh ones."""
+    folder = tmp_path_factory.mktemp("order")
+    running = {}
+    for framework in ENTRY_POINTS:
+        try:
+            entry_point(framework)
+        except Unavailable:
+            continue
+        requests = requests_for(framework)
+        jobs = {"warm": requests + requests[::-1], "last": requests[-1:], "second": requests[1:2]}
+        for number, (job, batch) in enumerate(jobs.items()):
+            name = f"{framework}-{job}"
+            (folder / f"{name}.requests").write_text(json.dumps(batch))
+            environment = {
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+                "PYTHONHASHSEED": str(number),
+            }
+            running[name] = subprocess.Popen(
+                [sys.executable, str(WORKER), framework, str(folder), name], env=environment
+            )
+    found = {}
+    for name, process in running.items():
+        log = folder / f"{name}.log"
+        assert process.wait(timeout=120) == 0, log.read_text() if log.exists() else name
+        found[name] = json.loads((folder / f"{name}.answers").read_text())
+    return found
+
+
+@pytest.mark.parametrize("framework", ENTRY_POINTS)
+def test_a_result_does_not_depend_on_what_its_worker_did_before(framework, answers):
+    if f"{framework}-warm" not in answers:
+        pytest.skip(f"{framework} is not installed")
+    served = answers[f"{framework}-warm"]
+    count = len(served) // 2
+    assert [answer["status"] for answer in served[:count]] == ["ok", "ok", "error", "ok", "ok"]
+    assert served[2]["outcome"] == ("error" if ACCEPTS[framework] is EstimatorSpec else "diverged")
+    for first, again in zip(served[:count], reversed(served[count:]), strict=True):
+        assert first["id"] == again["id"]
+        assert without_measures(first) == without_measures(again)
+    for answer in served[:2]:
+        assert all(0.5 < replicate["metrics"]["roc_auc"] < 1 for replicate in answer["replicates"])
+        assert answer["threads"] == 1
+    hashes = {r["split_sha256"] for answer in served for r in answer.get("replicates", [])}
+    assert len(hashes) == 8
+
+
+@pytest.mark.parametrize(("job", "place"), [("second", 1), ("last", 4)])
+@pytest.mark.parametrize("framework", ENTRY_POINTS)
+def test_a_fresh_process_gives_the_result_of_a_warm_one(framework, job, place, answers):
+    if f"{framework}-{job}" not in answers:
+        pytest.skip(f"{framework} is not installed")
+    (fresh,) = answers[f"{framework}-{job}"]
+    assert without_measures(fresh) == without_measures(answers[f"{framework}-warm"][place])
