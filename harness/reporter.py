@@ -79,6 +79,7 @@ class Reporter:
         """Take the cells that xdist's workers will run."""
         self._expect(ids)
 
+    @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Write how a cell's test ended, and say now and then how far the matrix is."""
         facts = getattr(report, FACTS, None)
@@ -99,7 +100,10 @@ class Reporter:
         terminal = self._config.pluginmanager.get_plugin("terminalreporter")
         if line and terminal is not None:
             terminal.ensure_newline()
-            terminal.write_line(line)
+            writer = self._config.get_terminal_writer()
+            if writer.width_of_current_line:
+                writer.line()
+            writer.line(line)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:
@@ -112,6 +116,7 @@ class Reporter:
 
         seconds = time.perf_counter() - self._started
         self._journal.append(End(finished=now(), exit_status=int(exitstatus), seconds=seconds))
+        self._journal.close_claims()
         reports = self._journal.folder.parents[1]
         try:
             from harness.report.site import write_site

@@ -75,7 +75,13 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         "sklearn",
         EstimatorSpec(
             estimator="mlp",
-            params={"hidden_layer_sizes": (64, 32), "learning_rate_init": 3e-3, "max_iter": 100},
+            params={
+                "hidden_layer_sizes": (64, 32),
+                "learning_rate_init": 3e-3,
+                "max_iter": 150,
+                "early_stopping": True,
+                "n_iter_no_change": 25,
+            },
         ),
     ),
     *(

@@ -46,7 +46,11 @@ class Totals:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Hold a run in one line; ``name`` is its folder's name, ``finished`` is false if cut off."""
+    """Hold a run in one line; ``name`` is its folder's name.
+
+    ``finished`` is false for a run that was cut off, interrupted or broken by pytest; ``took``
+    is empty where the end is not known.
+    """
 
     name: str
     started: str
@@ -54,7 +58,7 @@ class RunSummary:
     branch: str
     totals: Totals
     failed_tests: int
-    duration: str
+    took: str
     finished: bool
     ending: str
 
@@ -138,8 +142,8 @@ def summarize_run(run: RunJournal) -> RunSummary:
             unavailable=states["unavailable"],
         ),
         failed_tests=len(_unexplained(run)),
-        duration=write_seconds(end.seconds if end else None),
-        finished=end is not None,
+        took=write_seconds(end.seconds) if end else "",
+        finished=end is not None and end.exit_status in (0, 1),
         ending=ending,
     )
 
@@ -191,18 +195,17 @@ def build_run_page(run: RunJournal, earlier: Sequence[RunSummary]) -> RunPage:
 
 def _write_headline(summary: RunSummary) -> str:
     totals, tests = summary.totals, summary.failed_tests
-    if totals.failed:
+    if not summary.finished and totals.cells and not totals.failed:
+        text = f"Not finished: {count(totals.cells, 'cell')} recorded, none failed"
+    elif totals.failed:
         text = f"{totals.failed} of {count(totals.cells, 'cell')} failed"
     elif totals.cells and totals.passed == totals.cells:
         text = "The one cell passed" if totals.cells == 1 else f"All {totals.cells} cells passed"
     else:
         text = "No cell failed" if totals.cells else "No cell was recorded"
     if tests:
-        text += (
-            f", and {count(tests, 'more test')}"
-            if totals.failed
-            else (f", but {count(tests, 'test')} did")
-        )
+        more = f", and {count(tests, 'more test')}"
+        text += more if totals.failed else f", but {count(tests, 'test')} failed"
     return text
 
 

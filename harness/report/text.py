@@ -29,10 +29,9 @@ def write_number(value: float | None, digits: int = 3) -> str:
     power = int(exponent)
     if power < -4 or power >= 12:
         return f"{mantissa}e{power}"
-    rounded = float(f"{mantissa}e{exponent}")
     thousands = max(0, power // 3)
     places = max(0, digits - 1 - (power - 3 * thousands))
-    return f"{rounded / 1000**thousands:.{places}f}{('', 'k', 'M', 'G')[thousands]}"
+    return f"{value / 1000**thousands:.{places}f}{('', 'k', 'M', 'G')[thousands]}"
 
 
 def write_seconds(value: float | None) -> str:

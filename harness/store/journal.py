@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,6 +88,10 @@ class Journal:
             yield
         finally:
             os.close(handle)
+
+    def close_claims(self) -> None:
+        """Remove what claims left behind, once no process of the run holds one."""
+        shutil.rmtree(self.folder / "locks", ignore_errors=True)
 
     def find(self, cell: str) -> Record | None:
         """Return the cell's record if this run has one already, from whichever process."""

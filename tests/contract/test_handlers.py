@@ -164,6 +164,16 @@ def test_a_bad_request_is_refused_by_its_field(
 
 
 @pytest.mark.parametrize("framework", ENTRY_POINTS)
+@pytest.mark.parametrize(("given", "meant"), [("dta", "data"), ("modle", "model")])
+def test_a_misspelt_field_is_named_before_the_one_that_is_thereby_missing(framework, given, meant):
+    payload = good_payload(framework)
+    payload[given] = payload.pop(meant)
+    error = failure_of(framework, payload).error
+    assert (error.code, error.field) == ("unknown_field", given)
+    assert error.remedy == f"did you mean {meant!r}?"
+
+
+@pytest.mark.parametrize("framework", ENTRY_POINTS)
 @pytest.mark.parametrize("payload", [None, [], "train", 7, b"{}", float("nan"), {1: 2}, object()])
 def test_what_is_no_request_at_all_is_refused(framework, payload):
     failure = failure_of(framework, payload)
@@ -180,8 +190,7 @@ def test_an_id_that_is_no_unicode_is_answered_all_the_same(framework):
 
 
 def columns(**changes):
-    values = {**{name: values[:12] for name, values in table().items() if name != "value"}}
-    return {**values, **changes}
+    return {name: cells[:12] for name, cells in table().items() if name != "value"} | changes
 
 
 DATA = [

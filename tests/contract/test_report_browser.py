@@ -279,3 +279,7 @@ def test_a_phone_scrolls_tables_and_not_the_page(visit, site):
     page = visit(site, f"#cell-{CELL}", viewport={"width": 390, "height": 844}).page
     page.wait_for_selector(".opened")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    last = page.locator(".detail thead th").last
+    last.scroll_into_view_if_needed()
+    box = last.bounding_box()
+    assert box["x"] + box["width"] <= 390

@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import os
 import subprocess
@@ -9,8 +10,7 @@ import pytest
 
 from harness.catalog.algorithms import ALGORITHMS
 from ml.core.contracts import EstimatorSpec
-from ml.core.errors import Unavailable
-from ml.registry import ENTRY_POINTS, entry_point
+from ml.registry import ENTRY_POINTS
 
 pytestmark = pytest.mark.contract
 
@@ -45,11 +45,16 @@ def requests_for(framework):
         ]
         broken = {"kind": "estimator", "estimator": "linear", "params": {"C": -1.0}}
     else:
-        network = {"kind": "network", "hidden": [12, 6], "epochs": 5, "batch_size": 16}
+        network = {"kind": "network", "hidden": [12, 6], "epochs": 9, "batch_size": 16}
+        network["optimizer"] = {"learning_rate": 0.02}
         models = [
             {**network, "architecture": "mlp"},
             {**network, "architecture": "mlp"},
-            {**network, "architecture": "linear", "optimizer": {"name": "sgd", "momentum": 0.9}},
+            {
+                **network,
+                "architecture": "linear",
+                "optimizer": {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9},
+            },
             {**network, "architecture": "mlp", "activation": "tanh"},
         ]
         broken = {**models[2], "optimizer": {"name": "sgd", "learning_rate": 1e30}}
@@ -59,11 +64,9 @@ def requests_for(framework):
         data("regression", 120, 3),
         data("regression", 64, 4),
     ]
-    broken_table = data(
-        "classification" if ACCEPTS[framework] is EstimatorSpec else "regression", 90, 5
-    )
+    task = "classification" if ACCEPTS[framework] is EstimatorSpec else "regression"
     pairs = [*zip(models, tables, strict=True)]
-    pairs.insert(2, (broken, broken_table))
+    pairs.insert(2, (broken, data(task, 90, 5)))
     return [
         {"id": f"r{number}", "data": table, "model": model, "replicates": 2, "seed": 11 + number}
         for number, (model, table) in enumerate(pairs)
@@ -86,16 +89,14 @@ def without_measures(answer):
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
-    """Run all workers at once: per framework one warm process, and two fresh ones."""
+    """Run all workers at once: per framework a warm process and a fresh one."""
     folder = tmp_path_factory.mktemp("order")
     running = {}
     for framework in ENTRY_POINTS:
-        try:
-            entry_point(framework)
-        except Unavailable:
+        if importlib.util.find_spec(ENTRY_POINTS[framework][1]) is None:
             continue
         requests = requests_for(framework)
-        jobs = {"warm": requests + requests[::-1], "last": requests[-1:], "second": requests[1:2]}
+        jobs = {"warm": requests + requests[::-1], "fresh": requests[1:2]}
         for number, (job, batch) in enumerate(jobs.items()):
             name = f"{framework}-{job}"
             (folder / f"{name}.requests").write_text(json.dumps(batch))
@@ -127,16 +128,16 @@ def test_a_result_does_not_depend_on_what_its_worker_did_before(framework, answe
         assert first["id"] == again["id"]
         assert without_measures(first) == without_measures(again)
     for answer in served[:2]:
-        assert all(0.5 < replicate["metrics"]["roc_auc"] < 1 for replicate in answer["replicates"])
+        assert min(replicate["metrics"]["roc_auc"] for replicate in answer["replicates"]) > 0.6
         assert answer["threads"] == 1
     hashes = {r["split_sha256"] for answer in served for r in answer.get("replicates", [])}
     assert len(hashes) == 8
 
 
-@pytest.mark.parametrize(("job", "place"), [("second", 1), ("last", 4)])
 @pytest.mark.parametrize("framework", ENTRY_POINTS)
-def test_a_fresh_process_gives_the_result_of_a_warm_one(framework, job, place, answers):
-    if f"{framework}-{job}" not in answers:
+def test_a_fresh_process_gives_the_result_of_a_warm_one(framework, answers):
+    if f"{framework}-fresh" not in answers:
         pytest.skip(f"{framework} is not installed")
-    (fresh,) = answers[f"{framework}-{job}"]
-    assert without_measures(fresh) == without_measures(answers[f"{framework}-warm"][place])
+    (fresh,) = answers[f"{framework}-fresh"]
+    assert fresh["status"] == "ok"
+    assert without_measures(fresh) == without_measures(answers[f"{framework}-warm"][1])

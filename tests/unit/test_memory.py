@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -23,11 +25,13 @@ def test_the_peak_counts_what_was_held_and_given_back():
 
 
 def test_a_reset_forgets_the_peak_before_it():
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pytest.skip("this kernel cannot reset the peak")
     touch(256)
     high = peak_bytes()
     reset_peak()
-    if peak_bytes() == high:
-        pytest.skip("this kernel cannot reset the peak")
     assert high - peak_bytes() > 200 * MEBIBYTE
     after = peak_bytes()
     touch(64)

@@ -114,7 +114,7 @@ def test_headline_and_ending(mixed, tmp_path):
     assert page.headline == "2 of 5 cells failed, and 2 more tests"
     assert page.tone == "bad"
     assert page.summary.ending == "finished, with failing tests"
-    assert page.summary.duration == "22 min 28 s"
+    assert page.summary.took == "22 min 28 s"
     assert page.summary.commit == "0123456789 + local changes"
     assert page.tests == "2 failed, 1 error, 1 passed"
     good = build_run_page(make_run(tmp_path, make_record(verdicts=(PASS,))), ())
@@ -126,6 +126,7 @@ def test_a_run_without_end_was_cut_off(tmp_path):
     page = build_run_page(run, ())
     assert page.tone == "warn"
     assert page.summary.finished is False
+    assert page.headline == "Not finished: 1 cell recorded, none failed"
     assert page.summary.ending == "cut off: its journal has no end"
     html = render(run)
     assert "line 3: torn" in html
@@ -186,6 +187,13 @@ def test_failing_tests_are_listed_unless_a_failing_cell_explains_them(mixed):
     assert [test.node for test in tests] == ["t.py::t[scat]", "t.py::broken"]
     assert tests[0].rerun == "pytest 't.py::t[scat]'"
     assert tests[1].reason == "no such column"
+
+
+def test_a_failing_test_is_in_the_headline_of_passing_cells():
+    line = TestLine(node="t.py::t", status="failed")
+    run = make_run(Path("run"), make_record(verdicts=(PASS,)), tests=(line,))
+    page = build_run_page(run, ())
+    assert (page.headline, page.tone) == ("The one cell passed, but 1 test failed", "bad")
 
 
 def test_no_failure_is_said_plainly(tmp_path):
