@@ -181,6 +181,16 @@ def test_a_wrong_option_is_a_usage_error_that_names_it(pytester, arguments, mess
     result.stderr.fnmatch_lines([message])
 
 
+def run_pytest(folder, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def heavy_modules_after(pytester, *arguments):
     """Run pytest in a fresh process and return which heavy modules it had imported."""
     pytester.makeconftest(
@@ -191,13 +201,7 @@ def heavy_modules_after(pytester, *arguments):
             print("heavy:", sorted(set({HEAVY!r}) & set(sys.modules)))
         """
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-s", *arguments],
-        cwd=pytester.path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_pytest(pytester.path, "-s", *arguments)
     [line] = [text for text in done.stdout.splitlines() if text.startswith("heavy:")]
     return done, line
 
@@ -207,6 +211,26 @@ def test_collecting_the_matrix_imports_no_framework(pytester):
     done, line = heavy_modules_after(pytester, "--collect-only", "-m", "slow_matrix", "-q")
     assert "test_cells[wine-mlp-tensorflow-train]" in done.stdout
     # pebble is the pool of the workers, not a framework; it stands here because it is light.
+    assert line in ("heavy: []", "heavy: ['pebble']")
+
+
+def test_collecting_our_own_matrix_imports_no_framework(pytester, request):
+    """Watch from a plugin of its own, since the project's conftest is not ours to write."""
+    pytester.makepyfile(
+        watch=f"""
+        import sys
+
+        def pytest_unconfigure(config):
+            print("heavy:", sorted(set({HEAVY[1:]!r}) & set(sys.modules)))
+        """
+    )
+    done = run_pytest(
+        request.config.rootpath,
+        *("--collect-only", "-m", "slow_matrix", "-q", "-s", "-p", "watch"),
+        f"--override-ini=pythonpath=tests {pytester.path}",
+    )
+    assert "test_classification[wine-mlp-tensorflow-train]" in done.stdout
+    [line] = [text for text in done.stdout.splitlines() if text.startswith("heavy:")]
     assert line in ("heavy: []", "heavy: ['pebble']")
 
 

@@ -196,21 +196,20 @@ def test_a_killed_worker_is_an_outcome_and_the_next_cells_run(project):
 
         @pytest.mark.smoke
         @pytest.mark.matrix(
-            dataset=["prices", "digits"], algorithm=["linear", "mlp"], framework="pytorch"
+            dataset=["breast_cancer", "digits", "prices"], algorithm="mlp", framework="pytorch"
         )
         def test_killed(cell):
-            if cell.id == "digits-mlp-pytorch-train":
+            if cell.cell.dataset == "digits":
                 threading.Thread(target=kill_busy_worker).start()
             cell.run()
         """
     )
-    result = project.runpytest_subprocess("--matrix-replicates", "60")
-    result.assert_outcomes(passed=3, failed=1)
+    result = project.runpytest_subprocess("--matrix-replicates", "8")
+    result.assert_outcomes(passed=2, failed=1)
     outcomes = {record.cell: record.outcome for record in journal_of(project).records}
     assert outcomes == {
-        "digits-linear-pytorch-train": "ok",
+        "breast_cancer-mlp-pytorch-train": "ok",
         "digits-mlp-pytorch-train": "crashed",
-        "prices-linear-pytorch-train": "ok",
         "prices-mlp-pytorch-train": "ok",
     }
     result.stdout.fnmatch_lines(["*outcome: crashed: the worker was killed by signal 9 (SIGKILL)*"])
