@@ -1,0 +1,76 @@
+"""Hold the README to the code: every name is found there, and its examples run."""
+
+import re
+from typing import get_args
+
+import pytest
+
+from harness.catalog.algorithms import Algorithm
+from harness.catalog.datasets import OWN_FOLDER
+from harness.gates.judge import GATES
+from harness.markers import FIELDS, TRACKS
+from ml.core.contracts import NetworkSpec, Outcome
+from ml.core.descriptor import read_descriptor
+
+pytestmark = pytest.mark.contract
+
+
+@pytest.fixture
+def readme(request):
+    return (request.config.rootpath / "README.md").read_text()
+
+
+def examples(readme, language):
+    return re.findall(rf"```{language}\n(.*?)```", readme, re.DOTALL)
+
+
+def test_every_option_outcome_gate_track_and_marker_argument_is_documented(readme, pytestconfig):
+    options = [
+        name
+        for option in pytestconfig._parser._groups
+        if option.name == "matrix"
+        for entry in option.options
+        for name in entry.names()
+    ]
+    inis = [name for name in pytestconfig._parser._inidict if name.startswith("matrix_")]
+    assert len(options) >= 7
+    names = [
+        *options,
+        *inis,
+        *get_args(Outcome),
+        *GATES,
+        *TRACKS,
+        *(f"{name}=…" for name in FIELDS),
+    ]
+    assert [name for name in names if name not in readme] == []
+
+
+def test_the_numbers_of_datasets_and_rows_are_those_of_the_descriptors(readme):
+    rows = [read_descriptor(path).rows for path in OWN_FOLDER.glob("*.toml")]
+    assert f"`ml/data/` has {len(rows)} real ones, from {min(rows)} to {max(rows):,} rows" in readme
+
+
+def test_the_example_without_pytest_runs(readme, capsys):
+    [example] = [text for text in examples(readme, "python") if "handle_train_request" in text]
+    exec(compile(example, "README.md", "exec"), {})
+    status, r2 = capsys.readouterr().out.split()
+    assert status == "ok"
+    assert float(r2) > 0.99
+
+
+def test_the_example_of_an_algorithm_is_one(readme):
+    [example] = [text for text in examples(readme, "python") if text.startswith("Algorithm(")]
+    entry = eval(example, {"Algorithm": Algorithm, "NetworkSpec": NetworkSpec})
+    assert (entry.id, entry.framework, entry.model.hidden) == ("wide_mlp", "pytorch", (256, 128))
+
+
+def test_the_example_of_a_test_runs_as_shown(readme, pytester):
+    [example] = [text for text in examples(readme, "python") if "def test_class" in text]
+    pytester.makepyfile(test_models=example)
+    result = pytester.runpytest_subprocess("-m", "slow_matrix", "-k", "wine and mlp", "-v")
+    result.assert_outcomes(passed=2, deselected=result.parseoutcomes()["deselected"])
+    shown = [line for line in readme.splitlines() if "PASSED balanced_accuracy" in line]
+    assert len(shown) == 2
+    result.stdout.fnmatch_lines(
+        [line.replace("[", "[[]").replace("…", "*") + "*" for line in shown]
+    )
