@@ -134,6 +134,7 @@ class Reporter:
         from harness.store.journal import read_run
         from harness.terminal import summarize_run
 
+        terminalreporter.ensure_newline()
         terminalreporter.section("matrix")
         for line in summarize_run(read_run(self._journal.folder)):
             terminalreporter.write_line(line)

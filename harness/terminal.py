@@ -101,13 +101,18 @@ def summarize_run(journal: RunJournal) -> list[str]:
         )
         for row in rows
     ]
-    for title, chosen in (
-        ("failed", [r for r in journal.records if r.failed and r.outcome != "unavailable"]),
-        ("failed as declared", [r for r in journal.records if not r.failed and expected_reason(r)]),
-    ):
-        if chosen:
-            lines += ["", f"{title}:"]
-            lines += [f"  {r.cell}  {r.reason if r.failed else expected_reason(r)}" for r in chosen]
+    failed = [r for r in journal.records if r.failed and r.outcome != "unavailable"]
+    if failed:
+        lines += ["", "failed:", *(f"  {record.cell}  {record.reason}" for record in failed)]
+    declared: dict[str, list[str]] = {}
+    for record in journal.records:
+        for verdict in record.verdicts:
+            if verdict.status == "fail" and verdict.expected is not None:
+                heading = f"  {verdict.gate}: {verdict.expected}"
+                declared.setdefault(heading, []).append(f"    {record.cell}  {verdict.text}")
+    if declared:
+        lines += ["", "failed as declared:"]
+        lines += [line for heading, cells in declared.items() for line in (heading, *cells)]
     stale = [
         f"  {record.cell}  {verdict.gate} passes; its declared failure can go"
         for record in journal.records

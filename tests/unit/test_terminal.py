@@ -105,6 +105,7 @@ def test_the_summary_counts_by_framework_and_lists_reasons():
         make_record("a-b-sklearn-train", beats_baseline=("pass", None)),
         make_record("b-b-sklearn-train", beats_baseline=("fail", "hard data")),
         make_record("c-b-sklearn-train", beats_baseline=("pass", "was hard")),
+        make_record("d-b-sklearn-train", beats_baseline=("fail", "hard data")),
         make_record("a-b-pytorch-train", reason="too slow", time_budget=("fail", None)),
         make_record("a-b-tensorflow-train", "unavailable", "no", None, outcome_=("fail", None)),
     )
@@ -113,9 +114,9 @@ def test_the_summary_counts_by_framework_and_lists_reasons():
     assert lines[0].split()[:6] == ["framework", "cells", "ok", "failed", "expected", "unavailable"]
     assert rows == {
         "pytorch": ["1", "1", "1", "0", "0"],
-        "sklearn": ["3", "3", "0", "1", "0"],
+        "sklearn": ["4", "4", "0", "2", "0"],
         "tensorflow": ["1", "0", "0", "0", "1"],
-        "total": ["5", "4", "1", "1", "1"],
+        "total": ["6", "5", "1", "2", "1"],
     }
     assert lines[5:] == [
         "",
@@ -123,7 +124,9 @@ def test_the_summary_counts_by_framework_and_lists_reasons():
         "  a-b-pytorch-train  too slow",
         "",
         "failed as declared:",
-        "  b-b-sklearn-train  beats_baseline: hard data (beats_baseline text)",
+        "  beats_baseline: hard data",
+        "    b-b-sklearn-train  beats_baseline text",
+        "    d-b-sklearn-train  beats_baseline text",
         "",
         "passed against the declaration:",
         "  c-b-sklearn-train  beats_baseline passes; its declared failure can go",
