@@ -200,7 +200,7 @@ def test_no_failure_is_said_plainly(tmp_path):
     run = make_run(tmp_path, make_record(verdicts=(PASS,)), make_record("oils", verdicts=(PASS,)))
     html = render(run)
     assert "All 2 cells passed" in html
-    assert "No cell failed that was not declared to." in html
+    assert "Nothing failed but what was declared to fail." in html
 
 
 def test_heatmap_has_a_square_per_cell_and_a_gap_where_there_is_none(tmp_path):
