@@ -1,0 +1,205 @@
+"""Train one MLP with what users would otherwise pick; each form is a function of the data.
+
+All do equal numerical work: the same widths, relu, Adam with the same hyperparameters, the same
+batch size and number of epochs, float32, no validation and no callbacks of their own. Each
+``make_…`` prepares the arrays and returns a function that trains from scratch.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+HIDDEN = (64, 32)
+LEARNING_RATE = 1e-3
+Train = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Hold one training: features float32 [n, 20], labels int64 [n], batch size, epochs."""
+
+    features: np.ndarray
+    labels: np.ndarray
+    batch_size: int
+    epochs: int
+
+
+def _torch_model() -> Any:
+    from torch import nn
+
+    return nn.Sequential(
+        nn.Linear(20, HIDDEN[0]),
+        nn.ReLU(),
+        nn.Linear(HIDDEN[0], HIDDEN[1]),
+        nn.ReLU(),
+        nn.Linear(HIDDEN[1], 1),
+    )
+
+
+def make_raw_torch(work: Work) -> Train:
+    """Write the loop by hand: an epoch permuted once and split, one fused Adam."""
+    import torch
+
+    features = torch.from_numpy(work.features)
+    targets = torch.from_numpy(work.labels.astype(np.float32)[:, None])
+
+    def train() -> Any:
+        model = _torch_model()
+        optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
+        loss_of = torch.nn.BCEWithLogitsLoss()
+        for _ in range(work.epochs):
+            order = torch.randperm(len(features))
+            for x, y in zip(
+                features[order].split(work.batch_size),
+                targets[order].split(work.batch_size),
+                strict=True,
+            ):
+                optimizer.zero_grad(set_to_none=True)
+                loss_of(model(x), y).backward()
+                optimizer.step()
+        return model
+
+    return train
+
+
+def make_skorch(work: Work) -> Train:
+    """Use skorch's NeuralNetBinaryClassifier with its callbacks and validation off."""
+    import torch
+    from skorch import NeuralNetBinaryClassifier
+
+    labels = work.labels.astype(np.float32)
+
+    class Flat(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = _torch_model()
+
+        def forward(self, x: Any) -> Any:
+            return self.layers(x).squeeze(1)
+
+    def train() -> Any:
+        net = NeuralNetBinaryClassifier(
+            Flat,
+            max_epochs=work.epochs,
+            batch_size=work.batch_size,
+            optimizer=torch.optim.Adam,
+            lr=LEARNING_RATE,
+            train_split=None,
+            callbacks="disable",
+            iterator_train__shuffle=True,
+            verbose=0,
+        )
+        return net.fit(work.features, labels)
+
+    return train
+
+
+def make_lightning(work: Work) -> Train:
+    """Use a Lightning Trainer with logging, checkpoints and progress off."""
+    import lightning
+    import torch
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    data = torch.utils.data.TensorDataset(
+        torch.from_numpy(work.features), torch.from_numpy(work.labels.astype(np.float32)[:, None])
+    )
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = _torch_model()
+            self.loss = torch.nn.BCEWithLogitsLoss()
+
+        def training_step(self, batch: Any, index: int) -> Any:
+            return self.loss(self.layers(batch[0]), batch[1])
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.Adam(self.parameters(), lr=LEARNING_RATE)
+
+    def train() -> Any:
+        trainer = lightning.Trainer(
+            max_epochs=work.epochs,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        loader = torch.utils.data.DataLoader(data, batch_size=work.batch_size, shuffle=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trainer.fit(Module(), loader)
+        return trainer
+
+    return train
+
+
+def _keras_model() -> Any:
+    import keras
+
+    # Our TensorFlow room asks for determinism, under which keras wants a seed.
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.layers.Input((20,)),
+            keras.layers.Dense(HIDDEN[0], activation="relu"),
+            keras.layers.Dense(HIDDEN[1], activation="relu"),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile(
+        optimizer=keras.optimizers.Adam(LEARNING_RATE, epsilon=1e-8),
+        loss=keras.losses.BinaryCrossentropy(from_logits=True),
+    )
+    return model
+
+
+def make_keras(work: Work) -> Train:
+    """Use keras' own fit on numpy arrays; each training builds and compiles a model, as a user's."""
+    labels = work.labels.astype(np.float32)[:, None]
+
+    def train() -> Any:
+        return _keras_model().fit(
+            work.features, labels, batch_size=work.batch_size, epochs=work.epochs, verbose=0
+        )
+
+    return train
+
+
+def make_scikeras(work: Work) -> Train:
+    """Use scikeras' KerasRegressor over the same keras model (its classifier wants a softmax)."""
+    from scikeras.wrappers import KerasRegressor
+
+    labels = work.labels.astype(np.float32)
+
+    def train() -> Any:
+        return KerasRegressor(
+            model=_keras_model, batch_size=work.batch_size, epochs=work.epochs, verbose=0
+        ).fit(work.features, labels)
+
+    return train
+
+
+def make_sklearn_mlp(work: Work) -> Train:
+    """Use scikit-learn's MLPClassifier for the same number of epochs."""
+    from sklearn.neural_network import MLPClassifier
+
+    def train() -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return MLPClassifier(
+                HIDDEN,
+                batch_size=work.batch_size,
+                max_iter=work.epochs,
+                n_iter_no_change=work.epochs + 1,
+                learning_rate_init=LEARNING_RATE,
+                alpha=0.0,
+            ).fit(work.features, work.labels)
+
+    return train
