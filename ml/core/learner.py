@@ -89,6 +89,9 @@ class Learner(Protocol):
     def serialize(self) -> bytes:
         """Return the fitted model as bytes that can be loaded without executing anything."""
 
+    def restore(self, content: bytes) -> None:
+        """Become the model that ``serialize`` wrote; raises DataInvalid where it is not one."""
+
 
 @dataclass(frozen=True)
 class Adapter:

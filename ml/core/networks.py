@@ -9,9 +9,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.artifacts.arrays import dump_arrays
+from ml.artifacts.arrays import dump_arrays, load_arrays
 from ml.core.contracts import EstimatorSpec, NetworkSpec
-from ml.core.errors import RequestInvalid
+from ml.core.errors import DataInvalid, RequestInvalid
 from ml.core.learner import Draws, FitReport, Floats32, Floats64, Part, Problem
 from ml.core.loop import Stepper, run_epochs
 
@@ -102,6 +102,21 @@ class NetworkLearner:
         """Return the weights as safetensors, named in order."""
         weights = self._fitted().weights()
         return dump_arrays({f"weight_{i:03d}": array for i, array in enumerate(weights)})
+
+    def restore(self, content: bytes) -> None:
+        """Take the weights out of safetensors; raises DataInvalid where their shapes differ."""
+        weights = list(load_arrays(content).values())
+        expected = weight_shapes(self._spec, self._problem)
+        if [array.shape for array in weights] != expected:
+            raise DataInvalid(
+                "the artifact's weights are those of another network",
+                code="artifact_mismatch",
+                field="model",
+                expected=str(expected),
+                received=str([array.shape for array in weights]),
+                remedy="load it with the spec that it was trained with; the manifest has it",
+            )
+        self._stepper = self._make_stepper(self._spec, self._problem, weights)
 
     def _encoded(self, part: Part) -> tuple[Floats32, Floats32]:
         return part.features, encode_targets(self._problem, part.target)

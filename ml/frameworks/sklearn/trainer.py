@@ -14,7 +14,7 @@ from ml.core.errors import RequestInvalid, describe
 from ml.core.learner import Draws, FitReport, Floats32, Floats64, Part, Problem
 from ml.frameworks.sklearn.data import predict_probabilities, to_estimator
 from ml.frameworks.sklearn.models import build_estimator
-from ml.frameworks.sklearn.serialization import dump_estimator
+from ml.frameworks.sklearn.serialization import dump_estimator, load_estimator
 
 
 class EstimatorLearner:
@@ -58,6 +58,10 @@ class EstimatorLearner:
     def serialize(self) -> bytes:
         """Return the estimator in skops' format."""
         return dump_estimator(self._estimator)
+
+    def restore(self, content: bytes) -> None:
+        """Read the estimator; raises DataInvalid when it holds a type that is not trusted."""
+        self._estimator = load_estimator(content)
 
     @contextmanager
     def _refusals(self, estimator: Any, act: str) -> Iterator[None]:
