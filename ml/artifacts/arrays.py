@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from ml.core.errors import DataInvalid, RequestInvalid
+from ml.core.errors import DataInvalid, RequestInvalid, describe
 
 MANIFEST = "manifest.json"
 
@@ -38,12 +39,15 @@ def load_arrays(content: bytes) -> dict[str, NDArray[Any]]:
 def write_artifact(folder: Path, manifest: dict[str, Any], model: bytes, suffix: str) -> Path:
     """Write ``manifest.json`` and ``model<suffix>`` into ``folder``; each file is atomic.
 
+    The manifest gains the model file's name and sha256, to which ``read_artifact`` holds it.
     Raises RequestInvalid where the folder cannot be made or written.
     """
-    described = json.dumps(manifest, indent=1, allow_nan=False).encode()
+    name = f"model{suffix}"
+    sealed = {**manifest, "model_file": name, "model_sha256": hashlib.sha256(model).hexdigest()}
+    described = json.dumps(sealed, indent=1, allow_nan=False).encode()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / f"model{suffix}", model)
+        _write(folder / name, model)
         _write(folder / MANIFEST, described)
     except (OSError, ValueError) as problem:  # ValueError: a path with a null byte
         raise RequestInvalid(
@@ -55,6 +59,40 @@ def write_artifact(folder: Path, manifest: dict[str, Any], model: bytes, suffix:
             remedy="name another folder, or leave artifact_dir out to keep no model",
         ) from None
     return folder
+
+
+def read_artifact(folder: Path) -> tuple[dict[str, Any], bytes]:
+    """Return an artifact's manifest and its model's bytes, the latter as the manifest seals it.
+
+    Raises DataInvalid for a folder that holds no artifact, and for a model file that is missing
+    or is not the one that was written with the manifest.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        name, sealed = manifest["model_file"], manifest["model_sha256"]
+        if Path(name).name != name:
+            raise ValueError(f"model_file {name!r} is no plain file name")
+        model = (folder / name).read_bytes()
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise DataInvalid(
+            f"there is no artifact that can be read in {folder}: {describe(problem)}",
+            code="artifact_unreadable",
+            field=str(path),
+            expected="manifest.json and the model file that it names",
+            remedy="name the folder that artifact_dir named, or train the cell again",
+        ) from None
+    found = hashlib.sha256(model).hexdigest()
+    if found != sealed:
+        raise DataInvalid(
+            f"{folder / name} is not the model that its manifest was written with",
+            code="artifact_changed",
+            field=str(folder / name),
+            expected=f"sha256 {sealed}",
+            received=f"sha256 {found}",
+            remedy="train the cell again; the file is cut or was changed",
+        )
+    return manifest, model
 
 
 def _write(path: Path, content: bytes) -> None:

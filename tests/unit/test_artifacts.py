@@ -1,10 +1,10 @@
-import json
+import hashlib
 import stat
 
 import numpy as np
 import pytest
 
-from ml.artifacts.arrays import MANIFEST, dump_arrays, load_arrays, write_artifact
+from ml.artifacts.arrays import MANIFEST, dump_arrays, load_arrays, read_artifact, write_artifact
 from ml.core.errors import DataInvalid, RequestInvalid
 
 pytestmark = pytest.mark.unit
@@ -73,14 +73,22 @@ def test_an_artifact_is_a_manifest_beside_the_model(tmp_path):
     folder = tmp_path / "runs" / "one"
     assert write_artifact(folder, {"schema_version": 1, "Größe": 2.5}, b"\0model", ".bin") == folder
     assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, "model.bin"]
-    assert json.loads((folder / MANIFEST).read_text()) == {"schema_version": 1, "Größe": 2.5}
+    manifest, model = read_artifact(folder)
+    assert manifest == {
+        "schema_version": 1,
+        "Größe": 2.5,
+        "model_file": "model.bin",
+        "model_sha256": hashlib.sha256(b"\0model").hexdigest(),
+    }
+    assert model == b"\0model"
     assert (folder / "model.bin").read_bytes() == b"\0model"
 
 
 def test_writing_again_replaces_both_files(tmp_path):
     write_artifact(tmp_path, {"version": 1}, b"long first model", ".bin")
     write_artifact(tmp_path, {"version": 2}, b"second", ".bin")
-    assert json.loads((tmp_path / MANIFEST).read_text()) == {"version": 2}
+    manifest, model = read_artifact(tmp_path)
+    assert (manifest["version"], model) == (2, b"second")
     assert (tmp_path / "model.bin").read_bytes() == b"second"
     assert len(list(tmp_path.iterdir())) == 2
 
