@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter, mod
 
 SCHEMA_VERSION = 1
 
-Framework = Literal["sklearn", "pytorch", "tensorflow"]
+Framework = Literal["sklearn", "pytorch", "tensorflow", "jax"]
 Task = Literal["classification", "regression", "forecasting"]
 Mode = Literal["train", "sweep", "distill"]
 Outcome = Literal[
@@ -279,6 +279,17 @@ class TrainResult(Contract):
     artifact: str | None = None
     warnings: tuple[str, ...] = ()
     versions: dict[str, str]
+    threads: PositiveInt
+
+
+class FrameworkStatus(Contract):
+    """Tell what a worker finds of its framework: package versions, devices, threads."""
+
+    schema_version: Literal[1] = 1
+    status: Literal["ok"] = "ok"
+    framework: str
+    versions: dict[str, str]
+    devices: tuple[str, ...]
     threads: PositiveInt
 
 
