@@ -305,11 +305,19 @@ class Failure(Contract):
 
 Response = Annotated[TrainResult | Failure, Field(discriminator="status")]
 _response: TypeAdapter[TrainResult | Failure] = TypeAdapter(Response)
+_status: TypeAdapter[FrameworkStatus | Failure] = TypeAdapter(
+    Annotated[FrameworkStatus | Failure, Field(discriminator="status")]
+)
 
 
 def parse_response(text: str | bytes) -> TrainResult | Failure:
     """Read a response from JSON; raises pydantic's ValidationError if it is not one."""
     return _response.validate_json(text)
+
+
+def parse_status(text: str | bytes) -> FrameworkStatus | Failure:
+    """Read the answer to a status request; raises pydantic's ValidationError if it is none."""
+    return _status.validate_json(text)
 
 
 GREATER_IS_BETTER: dict[str, bool] = {
