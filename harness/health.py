@@ -47,8 +47,8 @@ def describe_health(found: list[Health]) -> list[str]:
             (
                 one.framework,
                 one.health,
-                ", ".join(status.versions.values()) if status else "–",
-                ", ".join(status.devices) if status else "–",
+                ",".join(status.versions.values()) if status else "–",
+                ",".join(status.devices) if status else "–",
                 str(status.threads) if status else "–",
                 _seconds(one.start),
                 _seconds(one.training),
