@@ -1,10 +1,11 @@
-"""Offer `mlmatrix …`: the data room's commands, and the report page."""
+"""Offer `mlmatrix …`: the data room's commands, the frameworks' health, the report page."""
 
 from __future__ import annotations
 
 import argparse
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from ml.core.errors import MatrixError
@@ -18,9 +19,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="mlmatrix", description="pytest for models")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("data", help="list, show, describe and materialise datasets")
+    commands.add_parser("frameworks", help="what is installed, and does it train a tiny model")
     report = commands.add_parser("report", help="make reports/index.html from the journals again")
     report.add_argument("--reports", default="reports", metavar="DIR", help="default: reports")
     options = parser.parse_args(given)
+    if options.command == "frameworks":
+        return _frameworks()
     try:
         return _report(Path(options.reports))
     except MatrixError as problem:
@@ -31,6 +35,20 @@ def main(arguments: list[str] | None = None) -> int:
 def _data(arguments: list[str]) -> int:
     # The data room lies beyond the wall: it is a process of its own, reached by its arguments.
     return subprocess.call([sys.executable, "-m", "ml.datasets", *arguments])  # noqa: S603
+
+
+def _frameworks() -> int:
+    from harness.execute.local import LocalExecutor
+    from harness.health import check_frameworks, describe_health
+
+    with tempfile.TemporaryDirectory() as folder:
+        executor = LocalExecutor(Path(folder))
+        try:
+            found = list(check_frameworks(executor))
+        finally:
+            executor.close()
+    print("\n".join(describe_health(found)))
+    return int(any(one.health not in ("ok", "missing") for one in found))
 
 
 def _report(reports: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,14 +93,7 @@ def summarize_run(journal: RunJournal) -> list[str]:
     if len(groups) > 1:
         groups.append(("total", list(journal.records)))
     rows += [(name, *_counts(records)) for name, records in groups]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    lines = [
-        "  ".join(
-            text.ljust(width) if column == 0 else text.rjust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
+    lines = lay_out(rows)
     failed = [r for r in journal.records if r.failed and r.outcome != "unavailable"]
     if failed:
         lines += ["", "failed:", *(f"  {record.cell}  {record.reason}" for record in failed)]
@@ -139,6 +132,18 @@ def _counts(records: list[Record]) -> tuple[str, ...]:
         f"{beaten}/{judged}",
         _duration(sum(r.result.timings.fit for r in records if r.result)),
     )
+
+
+def lay_out(rows: Sequence[tuple[str, ...]], left: int = 1) -> list[str]:
+    """Return the rows as lines in columns, the first ``left`` set left and the others right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            text.ljust(width) if column < left else text.rjust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
 
 
 def _duration(seconds: float) -> str:

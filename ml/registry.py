@@ -11,6 +11,7 @@ ENTRY_POINTS: dict[str, tuple[str, str, str]] = {
     "sklearn": ("ml.sklearn", "sklearn", "pip install 'pytest-mlmatrix[sklearn]'"),
     "pytorch": ("ml.pytorch", "torch", "pip install 'pytest-mlmatrix[torch]'"),
     "tensorflow": ("ml.tensorflow", "tensorflow", "pip install 'pytest-mlmatrix[tensorflow]'"),
+    "jax": ("ml.jax", "jax", "pip install 'pytest-mlmatrix[jax]'"),
 }
 
 

@@ -32,7 +32,7 @@ class Algorithm:
     is_baseline: bool = False
 
 
-NEURAL: tuple[Framework, ...] = ("pytorch", "tensorflow")
+NEURAL: tuple[Framework, ...] = ("pytorch", "tensorflow", "jax")
 NETWORKS: dict[str, NetworkSpec] = {
     "linear": NetworkSpec(
         architecture="linear", optimizer=OptimizerSpec(learning_rate=1e-2), batch_size=64

@@ -29,6 +29,7 @@ FRAMEWORKS: dict[Framework, FrameworkEntry] = {
     "sklearn": FrameworkEntry("sklearn", "pip install 'pytest-mlmatrix[sklearn]'"),
     "pytorch": FrameworkEntry("torch", "pip install 'pytest-mlmatrix[torch]'"),
     "tensorflow": FrameworkEntry("tensorflow", "pip install 'pytest-mlmatrix[tensorflow]'"),
+    "jax": FrameworkEntry("jax", "pip install 'pytest-mlmatrix[jax]'"),
 }
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pebble
 from pydantic import ValidationError
@@ -13,11 +15,22 @@ from pydantic import ValidationError
 from harness.cell import Cell
 from harness.execute import remote
 from harness.execute.executor import Execution
-from ml.core.contracts import ErrorInfo, Failure, Framework, Outcome, TrainResult, parse_response
+from ml.core.contracts import (
+    ErrorInfo,
+    Failure,
+    Framework,
+    FrameworkStatus,
+    Outcome,
+    TrainRequest,
+    TrainResult,
+    parse_response,
+    parse_status,
+)
 from ml.core.errors import describe
 
 WARM_UP_SECONDS = 180.0
 LOG_TAIL_LINES = 30
+Answer = TypeVar("Answer")
 
 
 class LocalExecutor:
@@ -34,24 +47,32 @@ class LocalExecutor:
 
     def run(self, cell: Cell) -> Execution:
         """Send the cell's request to the worker of its framework and wait for the response."""
-        if cell.framework not in self._warm:
+        return self.train(cell.framework, cell.to_request(), cell.timeout)
+
+    def train(self, framework: Framework, request: TrainRequest, timeout: float) -> Execution:
+        """Send a request to a framework's worker; kill the worker after ``timeout`` seconds."""
+        if framework not in self._warm:
             started = time.perf_counter()
-            trouble = self._call(cell, "warm", "{}", WARM_UP_SECONDS)
+            trouble = self._call(framework, request.id, "warm", "{}", WARM_UP_SECONDS)
             if isinstance(trouble, Failure):
                 return Execution(trouble, time.perf_counter() - started)
-            self._warm.add(cell.framework)
-        payload = cell.to_request().model_dump_json()
+            self._warm.add(framework)
+        payload = request.model_dump_json()
         started = time.perf_counter()
-        answer = self._call(cell, "train", payload, cell.timeout)
+        answer = self._call(framework, request.id, "train", payload, timeout)
         seconds = time.perf_counter() - started
         if isinstance(answer, Failure):
-            self._warm.discard(cell.framework)
+            self._warm.discard(framework)
             return Execution(answer, seconds)
-        try:
-            return Execution(parse_response(answer), seconds)
-        except ValidationError as problem:
-            text = f"the worker's answer is not a response: {describe(str(problem))}"
-            return Execution(_failure(cell, "error", "bad_response", text), seconds)
+        return Execution(_read(request.id, answer, parse_response), seconds)
+
+    def status(self, framework: Framework) -> FrameworkStatus | Failure:
+        """Ask a framework's worker for its versions, devices and threads."""
+        answer = self._call(framework, framework, "status", "{}", WARM_UP_SECONDS)
+        if isinstance(answer, Failure):
+            return answer
+        self._warm.add(framework)
+        return _read(framework, answer, parse_status)
 
     def close(self) -> None:
         """Stop every worker at once and wait until each is gone."""
@@ -62,18 +83,21 @@ class LocalExecutor:
         self._pools.clear()
         self._warm.clear()
 
-    def _call(self, cell: Cell, operation: str, payload: str, limit: float) -> str | Failure:
-        pool = self._pool(cell.framework)
-        log = self._log(cell.framework)
+    def _call(
+        self, framework: Framework, name: str, operation: str, payload: str, limit: float
+    ) -> str | Failure:
+        """Return the worker's answer, or the Failure that takes its place, under this name."""
+        pool = self._pool(framework)
+        log = self._log(framework)
         mark = log.stat().st_size if log.exists() else 0
         future = pool.schedule(
-            remote.call, args=(self._module, cell.framework, operation, payload), timeout=limit
+            remote.call, args=(self._module, framework, operation, payload), timeout=limit
         )
         try:
             answer: str = future.result()
         except TimeoutError:
             return _failure(
-                cell,
+                name,
                 "timeout",
                 "time_limit",
                 f"no result within {limit:g} s; the worker was killed",
@@ -82,7 +106,7 @@ class LocalExecutor:
             )
         except pebble.ProcessExpired as problem:
             return _failure(
-                cell,
+                name,
                 "crashed",
                 "worker_died",
                 f"the worker {_death(problem.exitcode)}",
@@ -91,7 +115,7 @@ class LocalExecutor:
             )
         except remote.WorkerRaised as problem:
             return _failure(
-                cell,
+                name,
                 "error",
                 "worker_raised",
                 f"the worker raised {problem}",
@@ -130,8 +154,16 @@ def _death(exitcode: int) -> str:
     return f"was killed by signal {-exitcode} ({name}){hint}"
 
 
+def _read(name: str, answer: str, parse: Callable[[str], Answer]) -> Answer | Failure:
+    try:
+        return parse(answer)
+    except ValidationError as problem:
+        text = f"the worker's answer is not a response: {describe(str(problem))}"
+        return _failure(name, "error", "bad_response", text)
+
+
 def _failure(
-    cell: Cell,
+    name: str,
     outcome: Outcome,
     code: str,
     message: str,
@@ -139,7 +171,7 @@ def _failure(
     detail: str | None = None,
 ) -> Failure:
     error = ErrorInfo(code=code, message=message, remedy=remedy, detail=detail)
-    return Failure(id=cell.id, outcome=outcome, error=error)
+    return Failure(id=name, outcome=outcome, error=error)
 
 
 def _tail(log: Path, mark: int) -> str | None:

@@ -22,6 +22,7 @@ PACKAGES = (
     "tensorflow-cpu",
     "tensorflow",
     "jax",
+    "jaxlib",
     "pytest",
     "pytest-xdist",
     "pebble",

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter, mod
 
 SCHEMA_VERSION = 1
 
-Framework = Literal["sklearn", "pytorch", "tensorflow"]
+Framework = Literal["sklearn", "pytorch", "tensorflow", "jax"]
 Task = Literal["classification", "regression", "forecasting"]
 Mode = Literal["train", "sweep", "distill"]
 Outcome = Literal[
@@ -282,6 +282,17 @@ class TrainResult(Contract):
     threads: PositiveInt
 
 
+class FrameworkStatus(Contract):
+    """Tell what a worker finds of its framework: package versions, devices, threads."""
+
+    schema_version: Literal[1] = 1
+    status: Literal["ok"] = "ok"
+    framework: str
+    versions: dict[str, str]
+    devices: tuple[str, ...]
+    threads: PositiveInt
+
+
 class Failure(Contract):
     """Answer a request that gave no result: the outcome and its reason."""
 
@@ -294,11 +305,19 @@ class Failure(Contract):
 
 Response = Annotated[TrainResult | Failure, Field(discriminator="status")]
 _response: TypeAdapter[TrainResult | Failure] = TypeAdapter(Response)
+_status: TypeAdapter[FrameworkStatus | Failure] = TypeAdapter(
+    Annotated[FrameworkStatus | Failure, Field(discriminator="status")]
+)
 
 
 def parse_response(text: str | bytes) -> TrainResult | Failure:
     """Read a response from JSON; raises pydantic's ValidationError if it is not one."""
     return _response.validate_json(text)
+
+
+def parse_status(text: str | bytes) -> FrameworkStatus | Failure:
+    """Read the answer to a status request; raises pydantic's ValidationError if it is none."""
+    return _status.validate_json(text)
 
 
 GREATER_IS_BETTER: dict[str, bool] = {

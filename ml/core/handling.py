@@ -11,10 +11,17 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ml.core.contracts import ErrorInfo, EstimatorSpec, Failure, NetworkSpec, TrainRequest
+from ml.core.contracts import (
+    ErrorInfo,
+    EstimatorSpec,
+    Failure,
+    FrameworkStatus,
+    NetworkSpec,
+    TrainRequest,
+)
 from ml.core.errors import MatrixError, RequestInvalid, describe
 from ml.core.learner import Adapter
-from ml.core.replicates import run_request
+from ml.core.replicates import run_request, threads_in_use
 
 _UNION_TAGS = {"descriptor", "inline", "network", "estimator"}
 
@@ -26,6 +33,11 @@ def handle_train(payload: dict[str, Any], adapter: Adapter) -> dict[str, Any]:
     message, field, expected, received and remedy). No exception leaves it.
     """
     return answer(payload, lambda: _train(payload, adapter))
+
+
+def handle_status(payload: dict[str, Any], adapter: Adapter) -> dict[str, Any]:
+    """Return a ``FrameworkStatus``, or a ``Failure``, as a dict; nothing of the payload counts."""
+    return answer(payload, lambda: _status(adapter))
 
 
 def answer(payload: Any, work: Callable[[], BaseModel]) -> dict[str, Any]:
@@ -102,6 +114,16 @@ def _train(payload: dict[str, Any], adapter: Adapter) -> BaseModel:
             remedy=f"set model.kind to {kind!r}, or send the request to another framework",
         )
     return run_request(request, adapter)
+
+
+def _status(adapter: Adapter) -> BaseModel:
+    adapter.prepare()
+    return FrameworkStatus(
+        framework=adapter.name,
+        versions=adapter.versions(),
+        devices=adapter.devices(),
+        threads=threads_in_use(),
+    )
 
 
 def _refusal(problem: ValidationError, payload: dict[str, Any]) -> RequestInvalid:

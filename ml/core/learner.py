@@ -99,6 +99,7 @@ class Adapter:
 
     ``uses_validation`` says whether its learners stop early on a validation part; where they
     do not, those rows train. ``prepare`` sets threads and determinism, and may be called again.
+    ``devices`` names those that the framework finds.
     """
 
     name: str
@@ -108,3 +109,4 @@ class Adapter:
     make_learner: Callable[[NetworkSpec | EstimatorSpec, Problem], Learner]
     prepare: Callable[[], None]
     versions: Callable[[], dict[str, str]]
+    devices: Callable[[], tuple[str, ...]]

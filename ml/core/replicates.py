@@ -54,6 +54,11 @@ class Stopwatch:
         return Timings(**self.seconds)
 
 
+def threads_in_use() -> int:
+    """Return the number of threads that numeric libraries were told to use in this process."""
+    return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+
+
 def run_request(request: TrainRequest, adapter: Adapter) -> TrainResult:
     """Train and measure every replicate of a cell; raises MatrixError where that is refused."""
     reset_peak()
@@ -110,7 +115,7 @@ def run_request(request: TrainRequest, adapter: Adapter) -> TrainResult:
         artifact=artifact,
         warnings=tuple(warnings),
         versions={"numpy": np.__version__, **adapter.versions()},
-        threads=int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
+        threads=threads_in_use(),
     )
 
 

@@ -396,5 +396,5 @@ def test_the_worker_refuses_an_unknown_framework(framework, operation):
     failure = parse_response(serve(framework, operation, "{}"))
     assert isinstance(failure, Failure)
     assert (failure.error.code, failure.error.field) == ("unknown_framework", "framework")
-    assert failure.error.expected == "one of sklearn, pytorch, tensorflow"
+    assert failure.error.expected == "one of " + ", ".join(ENTRY_POINTS)
     assert failure.error.received == repr(framework)

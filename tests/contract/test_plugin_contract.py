@@ -34,7 +34,7 @@ def test_ids_are_dataset_algorithm_framework_mode(pytester):
     assert found == [
         f"{dataset}-mlp-{framework}-train"
         for dataset in ("diabetes", "wine")
-        for framework in ("sklearn", "pytorch", "tensorflow")
+        for framework in ("sklearn", "pytorch", "tensorflow", "jax")
     ]
 
 
@@ -46,7 +46,7 @@ def test_ids_are_dataset_algorithm_framework_mode(pytester):
             "*knows no argument 'datset' (did you mean 'dataset'?); choose from task,*",
         ),
         ('dataset="wime"', "*there is no such dataset (did you mean 'wine'?); choose from ames,*"),
-        ('framework="torch"', "*no such framework*choose from sklearn, pytorch, tensorflow*"),
+        ('framework="torch"', "*no such framework*choose from sklearn, pytorch, tensorflow, jax*"),
         ('task="clasification"', "*did you mean 'classification'?*"),
         ('mode="distill"', "*no such mode; choose from train*"),
         ('algorithm=["mlp", "mpl"]', "*no such algorithm (did you mean 'mlp'?)*"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.catalog.algorithms import ALGORITHMS
+from harness.catalog.algorithms import ALGORITHMS, NEURAL
 from harness.catalog.datasets import OWN_FOLDER, find_datasets
 from harness.catalog.product import Catalog, load_catalog, select_cells
 from harness.markers import MatrixMarker
@@ -104,9 +104,10 @@ def test_the_same_network_and_preprocessing_goes_to_every_neural_framework():
         framework: {
             a.id: (a.model, a.preprocessing, a.rows) for a in ALGORITHMS if a.framework == framework
         }
-        for framework in ("pytorch", "tensorflow")
+        for framework in NEURAL
     }
-    assert by_framework["pytorch"] == by_framework["tensorflow"]
+    assert NEURAL == ("pytorch", "tensorflow", "jax")
+    assert by_framework["pytorch"] == by_framework["tensorflow"] == by_framework["jax"]
     assert set(by_framework["pytorch"]) == {"linear", "mlp"}
 
 

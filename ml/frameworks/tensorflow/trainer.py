@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from ml.core.contracts import NetworkSpec
 from ml.core.learner import Floats32, Loss, Problem
+from ml.core.optimizers import compiled_form, update_rates
 from ml.frameworks.tensorflow.data import to_tensor
 from ml.frameworks.tensorflow.models import batch_loss, forward
 from ml.frameworks.tensorflow.serialization import export_weights, import_weights
-
-_LARGEST_BATCH = 2**30
 
 
 class TensorFlowStepper:
@@ -35,13 +34,10 @@ class TensorFlowStepper:
         self._flat = tf.Variable(tf.zeros([size]))
         self._slots = [tf.Variable(tf.zeros([size])) for _ in range(2)]
         import_weights(self._flat, weights)
-        # What the epoch loop decides is no part of a graph, so it must not make a new one.
-        # Rows are counted in int32 there, so a batch beyond that is only "all of them".
-        batch = min(spec.batch_size, _LARGEST_BATCH)
-        form = spec.model_copy(update={"epochs": 1, "patience": 0, "batch_size": batch})
+        form = compiled_form(spec)
         self._epoch = _epoch_function(form, problem.loss, self._shapes)
         self._predict = _predict_function(form, self._shapes)
-        self._steps = 0
+        self._updates = 0
         self._features = self._targets = tf.zeros([0, 0])
 
     def stage(self, features: Floats32, targets: Floats32) -> None:
@@ -50,7 +46,9 @@ class TensorFlowStepper:
 
     def epoch(self, order: NDArray[np.int64]) -> float:
         """Make one update per batch of rows in this order; return the mean loss over rows."""
-        rates, epsilons = self._rates(math.ceil(len(order) / self._spec.batch_size))
+        updates = math.ceil(len(order) / self._spec.batch_size)
+        rates, epsilons = update_rates(self._spec.optimizer, self._updates, updates)
+        self._updates += updates
         total = self._epoch(
             self._flat,
             *self._slots,
@@ -74,25 +72,6 @@ class TensorFlowStepper:
     def load_weights(self, weights: list[Floats32]) -> None:
         """Put these weights in place."""
         import_weights(self._flat, weights)
-
-    def _rates(self, updates: int) -> tuple[Floats32, Floats32]:
-        """Return the learning rate and epsilon of the next updates, float32 [updates].
-
-        Adam's bias corrections (Kingma and Ba 2015) are computed here in float64 and folded
-        into both, which also places epsilon where PyTorch places it.
-        """
-        optimizer = self._spec.optimizer
-        steps = np.arange(self._steps + 1, self._steps + updates + 1, dtype=np.float64)
-        self._steps += updates
-        # A rate beyond float32 becomes infinite here, and a divergence in the loop.
-        with np.errstate(over="ignore"):
-            if optimizer.name == "sgd":
-                rate = np.full(updates, optimizer.learning_rate, np.float32)
-                return rate, np.zeros(updates, np.float32)
-            first = 1 - float(np.float32(optimizer.beta1)) ** steps
-            second = np.sqrt(1 - float(np.float32(optimizer.beta2)) ** steps)
-            rate = (optimizer.learning_rate * second / first).astype(np.float32)
-            return rate, (optimizer.epsilon * second).astype(np.float32)
 
 
 @lru_cache(maxsize=128)

@@ -1,0 +1,5 @@
+"""Answer requests with JAX: payload in, response out, both plain JSON objects."""
+
+from ml.frameworks.jax.handlers import ADAPTER, handle_status_request, handle_train_request
+
+__all__ = ["ADAPTER", "handle_status_request", "handle_train_request"]
