@@ -12,7 +12,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ml.core.contracts import NetworkSpec
-from ml.core.learner import Floats32, Loss, Problem
+from ml.core.learner import Floats32, Problem
+from ml.core.loop import objective
 from ml.frameworks.tensorflow.data import to_tensor
 from ml.frameworks.tensorflow.models import batch_loss, forward
 from ml.frameworks.tensorflow.serialization import export_weights, import_weights
@@ -39,7 +40,7 @@ class TensorFlowStepper:
         # Rows are counted in int32 there, so a batch beyond that is only "all of them".
         batch = min(spec.batch_size, _LARGEST_BATCH)
         form = spec.model_copy(update={"epochs": 1, "patience": 0, "batch_size": batch})
-        self._epoch = _epoch_function(form, problem.loss, self._shapes)
+        self._epoch = _epoch_function(form, problem, self._shapes)
         self._predict = _predict_function(form, self._shapes)
         self._steps = 0
         self._features = self._targets = tf.zeros([0, 0])
@@ -97,7 +98,7 @@ class TensorFlowStepper:
 
 @lru_cache(maxsize=128)
 def _epoch_function(
-    spec: NetworkSpec, loss: Loss, shapes: tuple[tuple[int, ...], ...]
+    spec: NetworkSpec, problem: Problem, shapes: tuple[tuple[int, ...], ...]
 ) -> Callable[..., Any]:
     """Return a graph that trains one epoch; it takes the variables, so that cells share it."""
     optimizer = spec.optimizer
@@ -120,7 +121,8 @@ def _epoch_function(
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(flat)
                 outputs = forward(spec, _weights(flat, shapes), tf.gather(features, batch))
-                mean = batch_loss(loss, outputs, tf.gather(targets, batch))
+                wanted = tf.gather(targets, batch)
+                mean = objective(problem, batch_loss, outputs, wanted)
             gradient = tape.gradient(mean, flat)
             if optimizer.name == "sgd":
                 tf.raw_ops.ResourceApplyMomentum(
