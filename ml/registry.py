@@ -6,6 +6,7 @@ import importlib
 from types import ModuleType
 
 from ml.core.errors import RequestInvalid, Unavailable, describe
+from ml.core.learner import Adapter, Peers
 
 ENTRY_POINTS: dict[str, tuple[str, str, str]] = {
     "sklearn": ("ml.sklearn", "sklearn", "pip install 'pytest-mlmatrix[sklearn]'"),
@@ -38,3 +39,12 @@ def entry_point(framework: str) -> ModuleType:
         raise Unavailable(
             f"{framework} is not installed: there is no module {library!r}", remedy=install
         ) from None
+
+
+def adapter_of(framework: str) -> Adapter:
+    """Return a framework's adapter; raises as ``entry_point`` does."""
+    adapter: Adapter = entry_point(framework).ADAPTER
+    return adapter
+
+
+PEERS = Peers(adapter_of, students=("pytorch", "tensorflow", "jax"))

@@ -10,7 +10,11 @@ from ml.core.contracts import ErrorInfo, Failure
 from ml.core.errors import MatrixError
 from ml.registry import entry_point
 
-OPERATIONS = {"train": "handle_train_request", "status": "handle_status_request"}
+OPERATIONS = {
+    "train": "handle_train_request",
+    "distill": "handle_distill_request",
+    "status": "handle_status_request",
+}
 
 
 def serve(framework: str, operation: str, payload: str) -> str:

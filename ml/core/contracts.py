@@ -181,6 +181,27 @@ class TrainRequest(Contract):
     artifact_dir: str | None = None
 
 
+class TeacherSpec(Contract):
+    """Name one teacher: a model of any framework, and how the table is prepared for it."""
+
+    framework: Framework
+    model: ModelSpec
+    preprocessing: PreprocessingSpec = PreprocessingSpec()
+
+
+class DistillRequest(TrainRequest):
+    """Ask for a student: train ``model`` on the outputs of teachers and on the targets.
+
+    The teachers are fitted on the student's own training rows of each replicate; several are
+    one teacher by the mean of their outputs. ``soft_share`` is the weight of the teachers'
+    outputs, softened by ``temperature`` in a classification, beside that of the targets.
+    """
+
+    teachers: Annotated[tuple[TeacherSpec, ...], Field(min_length=1, max_length=8)]
+    temperature: Annotated[float, Field(ge=0.1, le=100)] = 2.0
+    soft_share: Annotated[float, Field(ge=0, le=1)] = 0.7
+
+
 class ErrorInfo(Contract):
     """Name a failure: a stable code, a sentence, the field, expected, received, the remedy."""
 
@@ -260,8 +281,34 @@ class ReplicateResult(Contract):
     timings: Timings = Timings()
 
 
+class DistillationInfo(Contract):
+    """Compare a student with its teachers, several of them taken as one.
+
+    ``teacher_metrics`` are those of each replicate's test rows. Parameters and artifact bytes
+    are sums over the teachers of the first replicate, ``teacher_fit`` their wall seconds over
+    all. A latency is the median of seconds per 1,000 rows predicted, feature matrices given.
+    ``metric_change`` is the mean of the paired differences in the cell's metric, positive where
+    the student is better. ``agreement`` is the share of equally predicted classes, or the R² of
+    the student's outputs as a prediction of the teachers'. None stands for what is not defined.
+    """
+
+    teacher_metrics: tuple[dict[str, float], ...]
+    teacher_parameters: Annotated[int, Field(ge=0)]
+    teacher_artifact_bytes: PositiveInt
+    teacher_fit: NotNegative
+    teacher_latency: Positive
+    student_latency: Positive
+    size_reduction_percent: float
+    metric_change: float | None
+    speed_up: Positive
+    agreement: float | None
+
+
 class TrainResult(Contract):
-    """Answer a train request; ``metric`` names the metric by which the cell is judged."""
+    """Answer a train or distill request; ``metric`` is the one by which the cell is judged.
+
+    In a distillation everything is the student's, but for ``distillation``.
+    """
 
     schema_version: Literal[1] = 1
     status: Literal["ok"] = "ok"
@@ -277,6 +324,7 @@ class TrainResult(Contract):
     peak_memory_bytes: Annotated[int, Field(ge=0)]
     artifact_bytes: Annotated[int, Field(ge=0)]
     artifact: str | None = None
+    distillation: DistillationInfo | None = None
     warnings: tuple[str, ...] = ()
     versions: dict[str, str]
     threads: PositiveInt

@@ -7,22 +7,23 @@ import json
 import math
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from ml.core.contracts import (
+    DistillRequest,
     ErrorInfo,
-    EstimatorSpec,
     Failure,
     FrameworkStatus,
-    NetworkSpec,
     TrainRequest,
 )
+from ml.core.distill import check_kind, run_distillation
 from ml.core.errors import MatrixError, RequestInvalid, describe
-from ml.core.learner import Adapter
+from ml.core.learner import Adapter, Peers
 from ml.core.replicates import run_request, threads_in_use
 
+_Request = TypeVar("_Request", bound=TrainRequest)
 _UNION_TAGS = {"descriptor", "inline", "network", "estimator"}
 
 
@@ -33,6 +34,15 @@ def handle_train(payload: dict[str, Any], adapter: Adapter) -> dict[str, Any]:
     message, field, expected, received and remedy). No exception leaves it.
     """
     return answer(payload, lambda: _train(payload, adapter))
+
+
+def handle_distill(payload: dict[str, Any], adapter: Adapter, peers: Peers) -> dict[str, Any]:
+    """Train the student that the payload asks for in this framework, from teachers of any.
+
+    The response is as that of ``handle_train``, with ``distillation`` in the result. A framework
+    that cannot train students refuses, and names those that can.
+    """
+    return answer(payload, lambda: _distill(payload, adapter, peers))
 
 
 def handle_status(payload: dict[str, Any], adapter: Adapter) -> dict[str, Any]:
@@ -75,12 +85,12 @@ def answer(payload: Any, work: Callable[[], BaseModel]) -> dict[str, Any]:
     return failure.model_dump(mode="json")
 
 
-def parse_request(payload: Any) -> TrainRequest:
+def parse_request(payload: Any, kind: type[_Request]) -> _Request:
     """Validate a payload; raises RequestInvalid naming the field, expected and received."""
     if not isinstance(payload, dict):
         raise RequestInvalid(
             "the request is not an object",
-            expected="a JSON object with the fields of TrainRequest",
+            expected=f"a JSON object with the fields of {kind.__name__}",
             received=describe(payload),
             remedy="send a dict; parse JSON text first",
         )
@@ -96,23 +106,14 @@ def parse_request(payload: Any) -> TrainRequest:
             remedy="send null for a missing value, and plain Python values for all others",
         ) from None
     try:
-        return TrainRequest.model_validate_json(text)
+        return kind.model_validate_json(text)
     except ValidationError as problem:
-        raise _refusal(problem, payload) from None
+        raise _refusal(problem, kind) from None
 
 
 def _train(payload: dict[str, Any], adapter: Adapter) -> BaseModel:
-    request = parse_request(payload)
-    if not isinstance(request.model, adapter.accepts):
-        kind = {NetworkSpec: "network", EstimatorSpec: "estimator"}[adapter.accepts]
-        raise RequestInvalid(
-            f"{adapter.name} cannot train a model of this kind",
-            code="model_kind",
-            field="model.kind",
-            expected=repr(kind),
-            received=repr(request.model.kind),
-            remedy=f"set model.kind to {kind!r}, or send the request to another framework",
-        )
+    request = parse_request(payload, TrainRequest)
+    check_kind(request.model, adapter)
     return run_request(request, adapter)
 
 
@@ -126,7 +127,22 @@ def _status(adapter: Adapter) -> BaseModel:
     )
 
 
-def _refusal(problem: ValidationError, payload: dict[str, Any]) -> RequestInvalid:
+def _distill(payload: dict[str, Any], adapter: Adapter, peers: Peers) -> BaseModel:
+    request = parse_request(payload, DistillRequest)
+    if not adapter.trains_students:
+        raise RequestInvalid(
+            f"{adapter.name} cannot train a student: its estimators take no teacher's outputs",
+            code="mode_unsupported",
+            field="model",
+            expected="a network, in one of " + ", ".join(peers.students),
+            received=f"a distill request to {adapter.name}",
+            remedy=f"send it to one of these; a teacher may be of {adapter.name}",
+        )
+    check_kind(request.model, adapter)
+    return run_distillation(request, adapter, peers)
+
+
+def _refusal(problem: ValidationError, kind: type[TrainRequest]) -> RequestInvalid:
     problems = problem.errors(include_url=False)
     # A field that is misspelt is also one that is missing; the wrong name tells more.
     first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
@@ -140,7 +156,7 @@ def _refusal(problem: ValidationError, payload: dict[str, Any]) -> RequestInvali
     place = [
         part
         for position, part in enumerate(first["loc"])
-        if not (position == 1 and part in _UNION_TAGS)
+        if not (part in _UNION_TAGS and first["loc"][position - 1] in ("data", "model"))
     ]
     received = describe(first.get("input"))
     expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
@@ -151,7 +167,7 @@ def _refusal(problem: ValidationError, payload: dict[str, Any]) -> RequestInvali
         expected = f"one of {context['expected_tags']}" if "expected_tags" in context else expected
     field = ".".join(str(part) for part in place)
     if first["type"] == "extra_forbidden":
-        names = _names_beside(first["loc"])
+        names = _names_beside(kind, first["loc"])
         near = difflib.get_close_matches(str(place[-1]), names, n=1)
         return RequestInvalid(
             f"{field} is not a field of the request",
@@ -200,9 +216,9 @@ def _foreign(payload: Any) -> tuple[str, Any]:
     return "", payload
 
 
-def _names_beside(location: tuple[int | str, ...]) -> list[str]:
+def _names_beside(kind: type[TrainRequest], location: tuple[int | str, ...]) -> list[str]:
     """Return the field names of the model in which a location's last part was not found."""
-    models: list[Any] = [TrainRequest]
+    models: list[Any] = [kind]
     for part in location[:-1]:
         nested = []
         for model in models:

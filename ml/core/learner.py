@@ -18,11 +18,23 @@ Stop = Literal["completed", "early_stopping", "time_budget"]
 
 
 @dataclass(frozen=True)
+class Distillation:
+    """Say how a student learns: the softness of the teacher's outputs, and their weight."""
+
+    temperature: float
+    soft_share: float
+
+
+@dataclass(frozen=True)
 class Problem:
-    """Give the width of a problem: ``classes`` is 0 for a regression, else at least 2."""
+    """Give the width of a problem: ``classes`` is 0 for a regression, else at least 2.
+
+    ``distillation`` is set for a student, whose parts then carry the teacher's outputs.
+    """
 
     inputs: int
     classes: int
+    distillation: Distillation | None = None
 
     @property
     def loss(self) -> Loss:
@@ -41,11 +53,13 @@ class Problem:
 class Part:
     """Hold one part of a split: features float32 [n, inputs] and the target.
 
-    The target is int64 class indices, or float32 values scaled by the training rows.
+    The target is int64 class indices, or float32 values scaled by the training rows. ``soft``
+    is what a teacher predicts for these rows: probabilities [n, classes], or scaled values [n].
     """
 
     features: Floats32
     target: NDArray[np.int64] | Floats32
+    soft: Floats64 | Floats32 | None = None
 
     @property
     def rows(self) -> int:
@@ -110,3 +124,16 @@ class Adapter:
     prepare: Callable[[], None]
     versions: Callable[[], dict[str, str]]
     devices: Callable[[], tuple[str, ...]]
+
+    @property
+    def trains_students(self) -> bool:
+        """Tell whether its learners can learn from a teacher's outputs: networks do."""
+        return self.accepts is NetworkSpec
+
+
+@dataclass(frozen=True)
+class Peers:
+    """Reach the other frameworks: their adapters by name, and which of them train students."""
+
+    adapter_of: Callable[[str], Adapter]
+    students: tuple[str, ...]

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.core.contracts import History, NetworkSpec
 from ml.core.errors import DataInvalid, TrainingDiverged
-from ml.core.learner import FitReport, Floats32, Loss, Stop
+from ml.core.learner import FitReport, Floats32, Loss, Problem, Stop
 
 
 class Stepper(Protocol):
     """Take gradient steps in one framework; the loop decides everything else."""
 
     def stage(self, features: Floats32, targets: Floats32) -> None:
-        """Hand over the training rows once: features [n, inputs], targets [n, outputs]."""
+        """Hand over the training rows once: features [n, inputs], and targets for ``objective``.
+
+        Targets are [n, outputs], or for a student that learns classes [n, 2 · outputs].
+        """
 
     def epoch(self, order: NDArray[np.int64]) -> float:
         """Make one update per batch of rows in this order; return the mean loss over rows.
@@ -43,13 +47,33 @@ def mean_loss(loss: Loss, outputs: Floats32, targets: Floats32) -> float:
     ``squared`` is half the squared error, so that its gradient is the error itself.
     """
     raw, wanted = outputs.astype(np.float64), targets.astype(np.float64)
-    if loss == "binary":
-        return float(np.mean(np.logaddexp(0.0, raw) - wanted * raw))
-    if loss == "softmax":
-        highest = raw.max(axis=1, keepdims=True)
-        normalizer = highest + np.log(np.exp(raw - highest).sum(axis=1, keepdims=True))
-        return float(np.mean(-((raw - normalizer) * wanted).sum(axis=1)))
-    return float(np.mean(0.5 * (raw - wanted) ** 2))
+    # Outputs that are no numbers give a loss that is none, which the loop reports.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if loss == "binary":
+            return float(np.mean(np.logaddexp(0.0, raw) - wanted * raw))
+        if loss == "softmax":
+            highest = raw.max(axis=1, keepdims=True)
+            normalizer = highest + np.log(np.exp(raw - highest).sum(axis=1, keepdims=True))
+            return float(np.mean(-((raw - normalizer) * wanted).sum(axis=1)))
+        return float(np.mean(0.5 * (raw - wanted) ** 2))
+
+
+def objective(
+    problem: Problem, loss: Callable[[Loss, Any, Any], Any], outputs: Any, targets: Any
+) -> Any:
+    """Return what is minimised, of any framework's arrays, given its loss of a batch.
+
+    A student that learns classes has hard and soft targets side by side: the cross-entropies
+    with both are mixed, that of the soft ones at the temperature and times its square, which
+    keeps the gradients' sizes alike (Hinton, Vinyals and Dean 2015, section 2).
+    """
+    rule = problem.distillation
+    if rule is None or problem.loss == "squared":
+        return loss(problem.loss, outputs, targets)
+    hard, soft = targets[:, : problem.outputs], targets[:, problem.outputs :]
+    softened = loss(problem.loss, outputs / rule.temperature, soft)
+    plain = loss(problem.loss, outputs, hard)
+    return rule.soft_share * rule.temperature**2 * softened + (1 - rule.soft_share) * plain
 
 
 def run_epochs(
@@ -57,7 +81,7 @@ def run_epochs(
     train: tuple[Floats32, Floats32],
     validation: tuple[Floats32, Floats32] | None,
     spec: NetworkSpec,
-    loss: Loss,
+    problem: Problem,
     order: np.random.Generator,
     seconds: float,
 ) -> FitReport:
@@ -85,7 +109,8 @@ def run_epochs(
         if validation is None:
             best_epoch = epoch
         else:
-            current = mean_loss(loss, stepper.predict(validation[0]), validation[1])
+            outputs = stepper.predict(validation[0])
+            current = objective(problem, mean_loss, outputs, validation[1])
             validation_losses.append(_finite(current, epoch, validation_losses))
             if current < best:
                 best, best_epoch, best_weights = current, epoch, stepper.weights()

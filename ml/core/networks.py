@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,19 @@ from numpy.typing import NDArray
 from ml.artifacts.arrays import dump_arrays, load_arrays
 from ml.core.contracts import EstimatorSpec, NetworkSpec
 from ml.core.errors import DataInvalid, RequestInvalid
-from ml.core.learner import Draws, FitReport, Floats32, Floats64, Part, Problem
+from ml.core.learner import (
+    Distillation,
+    Draws,
+    FitReport,
+    Floats32,
+    Floats64,
+    Part,
+    Problem,
+)
 from ml.core.loop import Stepper, run_epochs
+
+# What a teacher is sure of has this probability, or this one less than 1, in its logits.
+SMALLEST_PROBABILITY = 1e-7
 
 MakeStepper = Callable[[NetworkSpec, Problem, list[Floats32]], Stepper]
 
@@ -58,6 +70,35 @@ def encode_targets(problem: Problem, target: NDArray[np.int64] | Floats32) -> Fl
     return target.astype(np.float32).reshape(-1, 1)
 
 
+def soften(probabilities: Floats64, temperature: float) -> Floats64:
+    """Return a teacher's probabilities [n, classes] at a temperature: flatter above 1.
+
+    The teacher's logits are the logarithms of its clipped probabilities, which any model has;
+    softmax forgets the constant by which they differ from a network's own.
+    """
+    logits = np.log(np.clip(probabilities, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
+    exponentials = np.exp((logits - logits.max(axis=1, keepdims=True)) / temperature)
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
+
+
+def encode_student_targets(
+    problem: Problem, rule: Distillation, target: NDArray[np.int64] | Floats32, soft: NDArray[Any]
+) -> Floats32:
+    """Return the targets as a student learns them, float32; ``soft`` as in ``Part``.
+
+    For classes the soft targets stand beside the hard ones, [n, 2 · outputs]. For a regression
+    both are mixed into one, [n, 1], since the mean of two squared errors with one output is
+    the squared error of the mean, but for a constant.
+    """
+    hard = encode_targets(problem, target)
+    if problem.loss == "squared":
+        outputs = soft.astype(np.float64).reshape(-1, 1)
+        mixed = rule.soft_share * outputs + (1 - rule.soft_share) * hard.astype(np.float64)
+        return mixed.astype(np.float32)
+    softened = soften(soft.astype(np.float64), rule.temperature)
+    return np.hstack([hard, softened[:, -problem.outputs :].astype(np.float32)])
+
+
 class NetworkLearner:
     """Train and predict with a network through one framework's stepper."""
 
@@ -76,7 +117,7 @@ class NetworkLearner:
             self._encoded(train),
             self._encoded(validation) if validation else None,
             self._spec,
-            self._problem.loss,
+            self._problem,
             draws.order,
             seconds,
         )
@@ -119,7 +160,11 @@ class NetworkLearner:
         self._stepper = self._make_stepper(self._spec, self._problem, weights)
 
     def _encoded(self, part: Part) -> tuple[Floats32, Floats32]:
-        return part.features, encode_targets(self._problem, part.target)
+        rule = self._problem.distillation
+        if rule is None:
+            return part.features, encode_targets(self._problem, part.target)
+        assert part.soft is not None
+        return part.features, encode_student_targets(self._problem, rule, part.target, part.soft)
 
     def _fitted(self) -> Stepper:
         if self._stepper is None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,15 +20,26 @@ from ml.core.contracts import (
     EstimatorSpec,
     NetworkSpec,
     ReplicateResult,
+    TeacherSpec,
     Timings,
     TrainRequest,
     TrainResult,
 )
-from ml.core.learner import Adapter, Draws, Learner, Part, Problem
+from ml.core.learner import (
+    Adapter,
+    Distillation,
+    Draws,
+    FitReport,
+    Floats32,
+    Floats64,
+    Learner,
+    Part,
+    Problem,
+)
 from ml.core.memory import peak_bytes, reset_peak
 from ml.core.metrics import Judge, primary_metric
 from ml.core.seeding import stream
-from ml.core.splits import Split, sample_rows, split_rows
+from ml.core.splits import Rows, Split, sample_rows, split_rows
 from ml.core.table import Table
 from ml.datasets.load import load_table, table_from_inline
 from ml.preprocessing.preprocessor import Preprocessor, TargetScaler, fit_preprocessor
@@ -59,8 +71,48 @@ def threads_in_use() -> int:
     return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
 
-def run_request(request: TrainRequest, adapter: Adapter) -> TrainResult:
-    """Train and measure every replicate of a cell; raises MatrixError where that is refused."""
+@dataclass(frozen=True)
+class Lesson:
+    """Hold what a student learns from: how, and what its teacher predicts for rows of the table.
+
+    Predictions are probabilities [n, classes], or values [n] in the target's own unit.
+    """
+
+    rule: Distillation
+    predict: Callable[[Rows], Floats64]
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """Hold a learner fitted on one split beside its preparation and the test rows' features."""
+
+    learner: Learner
+    preprocessor: Preprocessor
+    scaler: TargetScaler | None
+    report: FitReport
+    test: Floats32
+
+    def predict(self, features: Floats32) -> Floats64:
+        """Return probabilities [n, classes], or values [n] in the target's own unit."""
+        prediction = self.learner.predict(features)
+        return prediction if self.scaler is None else self.scaler.inverse(prediction)
+
+
+class Guide(Protocol):
+    """Teach a student in every replicate, and see what became of it."""
+
+    def teach(self, table: Table, split: Split, index: int) -> Lesson:
+        """Return the lesson for one replicate's split."""
+
+    def compare(self, judge: Judge, student: FittedModel, prediction: Floats64) -> None:
+        """Take the fitted student and its prediction for the test rows of that split."""
+
+
+def run_request(request: TrainRequest, adapter: Adapter, guide: Guide | None = None) -> TrainResult:
+    """Train and measure every replicate of a cell; raises MatrixError where that is refused.
+
+    With a guide the model is its student.
+    """
     reset_peak()
     adapter.prepare()
     watch = Stopwatch()
@@ -76,12 +128,13 @@ def run_request(request: TrainRequest, adapter: Adapter) -> TrainResult:
     warnings: list[str] = []
     artifact_bytes, parameters, artifact = 0, 0, None
     for index in range(request.replicates):
-        replicate = _run_replicate(request, adapter, table, index)
+        replicate = _run_replicate(request, adapter, table, index, guide)
         results.append(replicate.result)
         warnings.extend(text for text in replicate.warnings if text not in warnings)
         if index == 0:
-            model = replicate.learner.serialize()
-            artifact_bytes, parameters = len(model), replicate.learner.parameters()
+            learner = replicate.fitted.learner
+            model = learner.serialize()
+            artifact_bytes, parameters = len(model), learner.parameters()
             if request.artifact_dir is not None:
                 manifest = _manifest(request, adapter, table, replicate)
                 folder = Path(request.artifact_dir)
@@ -119,52 +172,65 @@ def run_request(request: TrainRequest, adapter: Adapter) -> TrainResult:
     )
 
 
+@dataclass(frozen=True)
 class _Replicate:
-    """Hold one replicate's result beside what its artifact needs."""
-
-    def __init__(
-        self,
-        result: ReplicateResult,
-        learner: Learner,
-        preprocessor: Preprocessor,
-        scaler: TargetScaler | None,
-        warnings: list[str],
-    ) -> None:
-        self.result = result
-        self.learner = learner
-        self.preprocessor = preprocessor
-        self.scaler = scaler
-        self.warnings = warnings
+    result: ReplicateResult
+    fitted: FittedModel
+    warnings: list[str]
 
 
-def _run_replicate(request: TrainRequest, adapter: Adapter, table: Table, index: int) -> _Replicate:
+def fit_model(
+    spec: TrainRequest | TeacherSpec,
+    adapter: Adapter,
+    table: Table,
+    split: Split,
+    draws: Draws,
+    seconds: float,
+    watch: Stopwatch,
+    lesson: Lesson | None = None,
+) -> FittedModel:
+    """Prepare a split for a model and fit it, in the phases prepare and fit of the watch."""
+    with watch.phase("prepare"):
+        preprocessor = fit_preprocessor(spec.preprocessing, table, split.train)
+        scaler = None if table.classes else TargetScaler.fit(table.target[split.train])
+        train, validation = (
+            _part(table, preprocessor, scaler, rows, lesson)
+            for rows in (split.train, split.validation)
+        )
+        test = preprocessor.transform(table, split.test)
+    problem = Problem(
+        inputs=preprocessor.features,
+        classes=len(table.classes),
+        distillation=lesson.rule if lesson else None,
+    )
+    learner = adapter.make_learner(spec.model, problem)
+    with watch.phase("fit"):
+        report = learner.fit(train, validation if validation.rows else None, draws, seconds)
+    return FittedModel(learner, preprocessor, scaler, report, test)
+
+
+def _run_replicate(
+    request: TrainRequest, adapter: Adapter, table: Table, index: int, guide: Guide | None
+) -> _Replicate:
     watch = Stopwatch()
     with watch.phase("prepare"):
         split = split_rows(table, request.seed, index, validation=adapter.uses_validation)
-        preprocessor = fit_preprocessor(request.preprocessing, table, split.train)
-        scaler = None if table.classes else TargetScaler.fit(table.target[split.train])
-        train, validation = (
-            _part(table, preprocessor, scaler, rows) for rows in (split.train, split.validation)
-        )
-        features = preprocessor.transform(table, split.test)
-    learner = adapter.make_learner(
-        request.model, Problem(inputs=preprocessor.features, classes=len(table.classes))
-    )
+    lesson = guide.teach(table, split, index) if guide else None
     draws = Draws(
         weights=stream(request.seed, "weights", index),
         order=stream(request.seed, "order", index),
         estimator=stream(request.seed, "estimator", index),
     )
-    with watch.phase("fit"):
-        seconds = request.budget.seconds / request.replicates
-        report = learner.fit(train, validation if validation.rows else None, draws, seconds)
+    seconds = request.budget.seconds / request.replicates
+    fitted = fit_model(request, adapter, table, split, draws, seconds, watch, lesson)
     with watch.phase("predict"):
-        prediction = learner.predict(features)
+        prediction = fitted.predict(fitted.test)
     with watch.phase("score"):
-        if scaler is not None:
-            prediction = scaler.inverse(prediction)
         judge = Judge(table, split)
         scores, baseline = judge.score(prediction), judge.score(judge.baseline)
+    if guide:
+        guide.compare(judge, fitted, prediction)
+    preprocessor, report = fitted.preprocessor, fitted.report
     result = ReplicateResult(
         index=index,
         split_sha256=split.sha256,
@@ -183,14 +249,23 @@ def _run_replicate(request: TrainRequest, adapter: Adapter, table: Table, index:
         timings=watch.timings(),
     )
     dropped = [f"feature {name} left out: {why}" for name, why in preprocessor.dropped.items()]
-    return _Replicate(result, learner, preprocessor, scaler, [*report.warnings, *dropped])
+    return _Replicate(result, fitted, [*report.warnings, *dropped])
 
 
-def _part(table: Table, preprocessor: Preprocessor, scaler: TargetScaler | None, rows: Any) -> Part:
-    target = table.target[rows]
+def _part(
+    table: Table,
+    preprocessor: Preprocessor,
+    scaler: TargetScaler | None,
+    rows: Rows,
+    lesson: Lesson | None,
+) -> Part:
+    # scikit-learn predicts no rows at all only by raising.
+    soft = lesson.predict(rows) if lesson and rows.size else None
+    target: Any = table.target[rows]
     return Part(
         features=preprocessor.transform(table, rows),
         target=target if scaler is None else scaler.transform(target),
+        soft=soft if scaler is None or soft is None else scaler.transform(soft),
     )
 
 
@@ -198,18 +273,16 @@ def _manifest(
     request: TrainRequest, adapter: Adapter, table: Table, replicate: _Replicate
 ) -> dict[str, Any]:
     assert isinstance(request.model, NetworkSpec | EstimatorSpec)
+    scaler = replicate.fitted.scaler
     return {
         "schema_version": 1,
         "framework": adapter.name,
         "model": request.model.model_dump(mode="json"),
-        "preprocessing": replicate.preprocessor.to_json(),
-        "target": replicate.scaler.to_json() if replicate.scaler else None,
+        "preprocessing": replicate.fitted.preprocessor.to_json(),
+        "target": scaler.to_json() if scaler else None,
         "task": table.task,
         "classes": table.classes,
         "data_sha256": table.content_sha256,
         "metrics": replicate.result.metrics,
         "versions": adapter.versions(),
     }
-
-
-__all__ = ["Split", "run_request"]

@@ -111,6 +111,7 @@ RESULT = {
     "peak_memory_bytes": 2**40,
     "artifact_bytes": 0,
     "artifact": None,
+    "distillation": None,
     "warnings": ["slow"],
     "versions": {"numpy": "2"},
     "threads": 1,

@@ -6,6 +6,7 @@ import pytest
 
 from ml.core.contracts import NetworkSpec, OptimizerSpec
 from ml.core.errors import DataInvalid, TrainingDiverged
+from ml.core.learner import Problem
 from ml.core.loop import mean_loss, run_epochs
 
 pytestmark = pytest.mark.unit
@@ -63,7 +64,7 @@ def network(**changes):
 def run(stepper, train, validation=None, spec=None, seed=5, seconds=60.0):
     spec = spec or network()
     rng = np.random.default_rng(seed)
-    return run_epochs(stepper, train, validation, spec, "squared", rng, seconds)
+    return run_epochs(stepper, train, validation, spec, Problem(2, 0), rng, seconds)
 
 
 @pytest.mark.parametrize("rows", [1, 4, 9])
@@ -237,3 +238,9 @@ def test_an_optimizer_spec_refuses_what_no_optimizer_can_use():
     for changes in ({"learning_rate": 0.0}, {"beta1": 1.0}, {"momentum": -0.1}, {"epsilon": 0.0}):
         with pytest.raises(ValueError, match="Input should be"):
             OptimizerSpec(**changes)
+
+
+@pytest.mark.parametrize("loss", ["binary", "softmax", "squared"])
+def test_outputs_that_are_no_numbers_give_a_loss_that_is_none(loss):
+    raw = np.array([[math.inf, -math.inf], [math.nan, 1.0]], np.float32)
+    assert not math.isfinite(mean_loss(loss, raw, np.ones_like(raw)))

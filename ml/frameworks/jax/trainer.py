@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.core.contracts import NetworkSpec, OptimizerSpec
-from ml.core.learner import Floats32, Loss, Problem
+from ml.core.learner import Floats32, Problem
+from ml.core.loop import objective
 from ml.core.optimizers import compiled_form, update_rates
 from ml.frameworks.jax.data import to_device
 from ml.frameworks.jax.models import batch_loss, forward
@@ -33,7 +34,7 @@ class JaxStepper:
         # Two sets of zeros, since an epoch takes over the memory of each.
         self._moments = tuple(import_weights([np.zeros_like(w) for w in weights]) for _ in range(2))
         form = compiled_form(spec)
-        self._epoch = _epoch_function(form, problem.loss)
+        self._epoch = _epoch_function(form, problem)
         self._predict = _predict_function(form)
         self._updates = 0
         self._features = self._targets = jnp.zeros((0, 0))
@@ -71,11 +72,11 @@ class JaxStepper:
 
 
 @lru_cache(maxsize=128)
-def _epoch_function(spec: NetworkSpec, loss: Loss) -> Callable[..., Any]:
+def _epoch_function(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]:
     """Return a compiled epoch: weights and moments in, the new ones and the summed loss out."""
 
     def mean_loss(weights: Any, features: Any, targets: Any) -> Any:
-        return batch_loss(loss, forward(spec, weights, features), targets)
+        return objective(problem, batch_loss, forward(spec, weights, features), targets)
 
     def update(state: Any, batch: Any) -> tuple[Any, Any]:
         features, targets, rate, epsilon = batch

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ml.core.contracts import NetworkSpec, OptimizerSpec
 from ml.core.learner import Floats32, Problem
+from ml.core.loop import objective
 from ml.frameworks.pytorch.data import to_tensor
 from ml.frameworks.pytorch.models import batch_loss, forward
 from ml.frameworks.pytorch.serialization import export_weights, import_weights
@@ -22,7 +23,7 @@ class TorchStepper:
 
     def __init__(self, spec: NetworkSpec, problem: Problem, weights: list[Floats32]) -> None:
         self._spec = spec
-        self._loss = problem.loss
+        self._problem = problem
         sizes = [array.size for array in weights]
         flat = torch.empty(sum(sizes))
         gradient = torch.zeros_like(flat)
@@ -50,7 +51,8 @@ class TorchStepper:
             strict=True,
         )
         for features, targets in batches:
-            loss = batch_loss(self._loss, forward(self._spec, self._leaves, features), targets)
+            outputs = forward(self._spec, self._leaves, features)
+            loss = objective(self._problem, batch_loss, outputs, targets)
             gradients = torch.autograd.grad(loss, self._leaves)
             torch._foreach_copy_(self._gradients, gradients)
             self._optimizer.step()

@@ -12,7 +12,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ml.core.contracts import NetworkSpec
-from ml.core.learner import Floats32, Loss, Problem
+from ml.core.learner import Floats32, Problem
+from ml.core.loop import objective
 from ml.core.optimizers import compiled_form, update_rates
 from ml.frameworks.tensorflow.data import to_tensor
 from ml.frameworks.tensorflow.models import batch_loss, forward
@@ -35,7 +36,7 @@ class TensorFlowStepper:
         self._slots = [tf.Variable(tf.zeros([size])) for _ in range(2)]
         import_weights(self._flat, weights)
         form = compiled_form(spec)
-        self._epoch = _epoch_function(form, problem.loss, self._shapes)
+        self._epoch = _epoch_function(form, problem, self._shapes)
         self._predict = _predict_function(form, self._shapes)
         self._updates = 0
         self._features = self._targets = tf.zeros([0, 0])
@@ -76,7 +77,7 @@ class TensorFlowStepper:
 
 @lru_cache(maxsize=128)
 def _epoch_function(
-    spec: NetworkSpec, loss: Loss, shapes: tuple[tuple[int, ...], ...]
+    spec: NetworkSpec, problem: Problem, shapes: tuple[tuple[int, ...], ...]
 ) -> Callable[..., Any]:
     """Return a graph that trains one epoch; it takes the variables, so that cells share it."""
     optimizer = spec.optimizer
@@ -99,7 +100,8 @@ def _epoch_function(
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(flat)
                 outputs = forward(spec, _weights(flat, shapes), tf.gather(features, batch))
-                mean = batch_loss(loss, outputs, tf.gather(targets, batch))
+                wanted = tf.gather(targets, batch)
+                mean = objective(problem, batch_loss, outputs, wanted)
             gradient = tape.gradient(mean, flat)
             if optimizer.name == "sgd":
                 tf.raw_ops.ResourceApplyMomentum(
