@@ -71,9 +71,27 @@ def objective(
     if rule is None or problem.loss == "squared":
         return loss(problem.loss, outputs, targets)
     hard, soft = targets[:, : problem.outputs], targets[:, problem.outputs :]
-    softened = loss(problem.loss, outputs / rule.temperature, soft)
     plain = loss(problem.loss, outputs, hard)
+    if rule.soft_share == 0:
+        return plain
+    softened = loss(problem.loss, outputs / rule.temperature, soft)
     return rule.soft_share * rule.temperature**2 * softened + (1 - rule.soft_share) * plain
+
+
+def objective_gradient(
+    problem: Problem, row_gradient: Callable[[Loss, Any, Any], Any], outputs: Any, targets: Any
+) -> Any:
+    """Return each row's gradient of ``objective`` by its outputs, given that of a loss."""
+    rule = problem.distillation
+    if rule is None or problem.loss == "squared":
+        return row_gradient(problem.loss, outputs, targets)
+    hard, soft = targets[:, : problem.outputs], targets[:, problem.outputs :]
+    plain = row_gradient(problem.loss, outputs, hard)
+    if rule.soft_share == 0:
+        return plain
+    softened = row_gradient(problem.loss, outputs / rule.temperature, soft)
+    # One power of the temperature is spent on the outputs' own division by it.
+    return rule.soft_share * rule.temperature * softened + (1 - rule.soft_share) * plain
 
 
 def run_epochs(
