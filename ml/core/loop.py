@@ -72,8 +72,6 @@ def objective(
         return loss(problem.loss, outputs, targets)
     hard, soft = targets[:, : problem.outputs], targets[:, problem.outputs :]
     plain = loss(problem.loss, outputs, hard)
-    if rule.soft_share == 0:
-        return plain
     softened = loss(problem.loss, outputs / rule.temperature, soft)
     return rule.soft_share * rule.temperature**2 * softened + (1 - rule.soft_share) * plain
 
@@ -87,8 +85,6 @@ def objective_gradient(
         return row_gradient(problem.loss, outputs, targets)
     hard, soft = targets[:, : problem.outputs], targets[:, problem.outputs :]
     plain = row_gradient(problem.loss, outputs, hard)
-    if rule.soft_share == 0:
-        return plain
     softened = row_gradient(problem.loss, outputs / rule.temperature, soft)
     # One power of the temperature is spent on the outputs' own division by it.
     return rule.soft_share * rule.temperature * softened + (1 - rule.soft_share) * plain

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -104,7 +105,10 @@ class NetworkLearner:
 
     def __init__(self, spec: NetworkSpec, problem: Problem, make_stepper: MakeStepper) -> None:
         self._spec = spec
-        self._problem = problem
+        rule = problem.distillation
+        # A teacher without weight must change no bit, also of what a compiler fuses.
+        ignored = rule is not None and rule.soft_share == 0
+        self._problem = replace(problem, distillation=None) if ignored else problem
         self._make_stepper = make_stepper
         self._stepper: Stepper | None = None
 
