@@ -42,7 +42,7 @@ class LocalExecutor:
             self._warm.add(cell.framework)
         payload = cell.to_request().model_dump_json()
         started = time.perf_counter()
-        answer = self._call(cell, "train", payload, cell.timeout)
+        answer = self._call(cell, cell.mode, payload, cell.timeout)
         seconds = time.perf_counter() - started
         if isinstance(answer, Failure):
             self._warm.discard(cell.framework)
