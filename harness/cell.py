@@ -10,12 +10,14 @@ from pathlib import Path
 from ml.core.contracts import (
     Budget,
     DescriptorData,
+    DistillRequest,
     EstimatorSpec,
     Framework,
     Mode,
     NetworkSpec,
     PreprocessingSpec,
     Task,
+    TeacherSpec,
     TrainRequest,
 )
 from ml.core.descriptor import ExpectedFailure
@@ -23,7 +25,10 @@ from ml.core.descriptor import ExpectedFailure
 
 @dataclass(frozen=True)
 class Cell:
-    """Hold what one cell runs; ``is_baseline`` marks a model that is itself the baseline."""
+    """Hold what one cell runs; ``is_baseline`` marks a model that is itself the baseline.
+
+    A cell that distils has ``teachers``, and ``model`` is their student.
+    """
 
     dataset: str
     algorithm: str
@@ -38,6 +43,7 @@ class Cell:
     timeout: float
     is_baseline: bool = False
     expected_failures: tuple[ExpectedFailure, ...] = ()
+    teachers: tuple[TeacherSpec, ...] = ()
 
     @property
     def id(self) -> str:
@@ -57,9 +63,14 @@ class Cell:
                 return declared.reason
         return None
 
+    @property
+    def frameworks(self) -> tuple[Framework, ...]:
+        """Return the frameworks that the cell needs: its own first, then its teachers'."""
+        return tuple(dict.fromkeys((self.framework, *(t.framework for t in self.teachers))))
+
     def to_request(self) -> TrainRequest:
-        """Return the request that crosses the wall."""
-        return TrainRequest(
+        """Return the request of the cell's mode, which crosses the wall."""
+        request = TrainRequest(
             id=self.id,
             data=DescriptorData(path=str(self.descriptor)),
             model=self.model,
@@ -68,3 +79,6 @@ class Cell:
             replicates=self.replicates,
             budget=self.budget,
         )
+        if self.mode == "train":
+            return request
+        return DistillRequest(**dict(request), teachers=self.teachers)

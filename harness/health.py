@@ -68,7 +68,7 @@ def _check(executor: LocalExecutor, framework: Framework) -> Health:
     if isinstance(status, Failure):
         return Health(framework, status.outcome, _explain(status, entry.install), start=start)
     request = _tiny_request(framework)
-    execution = executor.train(framework, request, SECONDS)
+    execution = executor.send(framework, "train", request, SECONDS)
     response, training = execution.response, execution.seconds
     health, reason = "ok", None
     if isinstance(response, Failure):

@@ -112,9 +112,10 @@ def cell(request: pytest.FixtureRequest) -> CellRun:
     missing = session.missing(entry)
     if missing is not None:
         handle.run()
-        if entry.framework in session.settings.require:
-            pytest.fail(f"{entry.framework} is required, but {missing}", pytrace=False)
-        pytest.skip(f"{entry.framework} is not available: {missing}")
+        framework, reason = missing
+        if framework in session.settings.require:
+            pytest.fail(f"{framework} is required, but {reason}", pytrace=False)
+        pytest.skip(f"{framework} is not available: {reason}")
     return handle
 
 

@@ -13,7 +13,7 @@ from harness.markers import MatrixMarker
 from harness.options import Settings
 from harness.store.journal import Journal, now
 from harness.store.record import Record
-from ml.core.contracts import ErrorInfo, Failure, TrainResult
+from ml.core.contracts import ErrorInfo, Failure, Framework, TrainResult
 
 
 class MatrixSession:
@@ -32,9 +32,13 @@ class MatrixSession:
         """Return the marker's cells, then the descriptors that are broken, to be reported."""
         return [*select_cells(self.catalog, marker, self.settings), *self.catalog.broken]
 
-    def missing(self, cell: Cell) -> str | None:
-        """Return why the cell's framework cannot run here, None where it can."""
-        return FRAMEWORKS[cell.framework].missing
+    def missing(self, cell: Cell) -> tuple[Framework, str] | None:
+        """Return the first framework that the cell lacks here, and why; None where it has all."""
+        for framework in cell.frameworks:
+            missing = FRAMEWORKS[framework].missing
+            if missing is not None:
+                return framework, missing
+        return None
 
     def record(self, cell: Cell) -> Record:
         """Return the cell's record, running it now unless it has been run."""
@@ -66,7 +70,7 @@ class MatrixSession:
     def _execute(self, cell: Cell) -> Execution:
         missing = self.missing(cell)
         if missing is not None:
-            error = ErrorInfo(code="not_installed", message=missing)
+            error = ErrorInfo(code="not_installed", message=missing[1])
             return Execution(Failure(id=cell.id, outcome="unavailable", error=error), 0.0)
         if self._executor is None:
             self._executor = LocalExecutor(self._journal.folder / "workers")

@@ -12,6 +12,7 @@ from ml.core.contracts import (
     OptimizerSpec,
     PreprocessingSpec,
     Task,
+    TeacherSpec,
 )
 
 TASKS: tuple[Task, ...] = ("classification", "regression", "forecasting")
@@ -20,7 +21,10 @@ ORDINAL = PreprocessingSpec(encoding="ordinal", scale=False)
 
 @dataclass(frozen=True)
 class Algorithm:
-    """Declare one algorithm of one framework; ``rows`` caps it below the general budget."""
+    """Declare one algorithm of one framework; ``rows`` caps it below the general budget.
+
+    The mode ``distill`` needs ``teachers``; the model is then their student.
+    """
 
     id: str
     framework: Framework
@@ -30,6 +34,7 @@ class Algorithm:
     modes: tuple[Mode, ...] = ("train",)
     rows: int | None = None
     is_baseline: bool = False
+    teachers: tuple[TeacherSpec, ...] = ()
 
 
 NEURAL: tuple[Framework, ...] = ("pytorch", "tensorflow", "jax")
@@ -45,24 +50,21 @@ NETWORKS: dict[str, NetworkSpec] = {
     ),
 }
 
+BOOSTING = EstimatorSpec(estimator="hist_gradient_boosting", params={"max_iter": 60})
+FOREST = EstimatorSpec(
+    estimator="random_forest", params={"n_estimators": 60, "min_samples_leaf": 2}
+)
+STUDENT = NETWORKS["mlp"].model_copy(update={"hidden": (16,)})
+TEACHERS: tuple[TeacherSpec, ...] = tuple(
+    TeacherSpec(framework="sklearn", model=model, preprocessing=ORDINAL)
+    for model in (BOOSTING, FOREST)
+)
+
 ALGORITHMS: tuple[Algorithm, ...] = (
     Algorithm("dummy", "sklearn", EstimatorSpec(estimator="dummy"), ORDINAL, is_baseline=True),
     Algorithm("linear", "sklearn", EstimatorSpec(estimator="linear")),
-    Algorithm(
-        "random_forest",
-        "sklearn",
-        EstimatorSpec(
-            estimator="random_forest", params={"n_estimators": 60, "min_samples_leaf": 2}
-        ),
-        ORDINAL,
-        rows=5_000,
-    ),
-    Algorithm(
-        "hist_gradient_boosting",
-        "sklearn",
-        EstimatorSpec(estimator="hist_gradient_boosting", params={"max_iter": 60}),
-        ORDINAL,
-    ),
+    Algorithm("random_forest", "sklearn", FOREST, ORDINAL, rows=5_000),
+    Algorithm("hist_gradient_boosting", "sklearn", BOOSTING, ORDINAL),
     Algorithm(
         "k_nearest_neighbors",
         "sklearn",
@@ -88,5 +90,12 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         Algorithm(name, framework, network)
         for framework in NEURAL
         for name, network in NETWORKS.items()
+    ),
+    *(
+        Algorithm("student", framework, STUDENT, modes=("distill",), teachers=TEACHERS[:1])
+        for framework in NEURAL
+    ),
+    Algorithm(
+        "student_of_two", "pytorch", STUDENT, modes=("distill",), rows=5_000, teachers=TEACHERS
     ),
 )

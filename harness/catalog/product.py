@@ -84,6 +84,7 @@ def _product(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> Iter
                         timeout=settings.timeout,
                         is_baseline=entry.is_baseline,
                         expected_failures=dataset.descriptor.expected_failures,
+                        teachers=entry.teachers,
                     )
 
 

@@ -47,9 +47,11 @@ class LocalExecutor:
 
     def run(self, cell: Cell) -> Execution:
         """Send the cell's request to the worker of its framework and wait for the response."""
-        return self.train(cell.framework, cell.to_request(), cell.timeout)
+        return self.send(cell.framework, cell.mode, cell.to_request(), cell.timeout)
 
-    def train(self, framework: Framework, request: TrainRequest, timeout: float) -> Execution:
+    def send(
+        self, framework: Framework, operation: str, request: TrainRequest, timeout: float
+    ) -> Execution:
         """Send a request to a framework's worker; kill the worker after ``timeout`` seconds."""
         if framework not in self._warm:
             started = time.perf_counter()
@@ -59,7 +61,7 @@ class LocalExecutor:
             self._warm.add(framework)
         payload = request.model_dump_json()
         started = time.perf_counter()
-        answer = self._call(framework, request.id, "train", payload, timeout)
+        answer = self._call(framework, request.id, operation, payload, timeout)
         seconds = time.perf_counter() - started
         if isinstance(answer, Failure):
             self._warm.discard(framework)

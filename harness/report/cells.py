@@ -11,7 +11,7 @@ from harness.report.curve import Curves, draw_curves
 from harness.report.heatmap import SYMBOLS, State, state_of
 from harness.report.text import NOTHING, OUTCOMES, count, write_bytes, write_number, write_seconds
 from harness.store.record import Record, Verdict
-from ml.core.contracts import DataSummary, ReplicateResult, TrainResult
+from ml.core.contracts import DataSummary, DistillationInfo, ReplicateResult, TrainResult
 
 STOPPED = {
     "completed": "completed",
@@ -215,4 +215,19 @@ def _describe_data(data: DataSummary) -> str:
 def _describe_model(result: TrainResult) -> str:
     parts = [f"{result.parameters:,} parameters"] if result.parameters else []
     parts.append(count(result.threads, "thread"))
+    if result.distillation is not None:
+        parts.append(_describe_distillation(result.distillation, result.metric))
+    return ", ".join(parts)
+
+
+def _describe_distillation(info: DistillationInfo, metric: str) -> str:
+    parts = [
+        f"{info.size_reduction_percent:.1f} % smaller than its teacher",
+        f"{write_number(info.speed_up)} times as fast",
+    ]
+    if info.metric_change is not None:
+        word = "worse" if info.metric_change < 0 else "better"
+        parts.append(f"{metric} {word} by {write_number(abs(info.metric_change))}")
+    if info.agreement is not None:
+        parts.append(f"agreement {write_number(info.agreement)}")
     return ", ".join(parts)

@@ -152,6 +152,17 @@ def test_a_missing_framework_is_a_skip_with_the_pip_line_or_a_failure(pytester):
     result.stdout.fnmatch_lines(["*pytorch is required, but the module 'torch'*pip install*"])
 
 
+def test_a_missing_framework_of_a_teacher_is_named_as_such(pytester):
+    pytester.makeconftest("import sys\nsys.modules['sklearn'] = None")
+    make_test(pytester, 'dataset="wine", algorithm="student", framework="pytorch"')
+    result = pytester.runpytest_subprocess("-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED*sklearn is not available*'sklearn' is not installed*"])
+    result = pytester.runpytest_subprocess("--matrix-require", "sklearn")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*sklearn is required, but the module 'sklearn'*pip install*"])
+
+
 def test_a_broken_descriptor_is_one_failing_case_and_the_others_run(pytester):
     make_test(pytester, 'dataset="wine", algorithm="dummy"')
     folder = pytester.mkdir("tables")

@@ -9,7 +9,7 @@ from harness.catalog.algorithms import Algorithm
 from harness.catalog.datasets import OWN_FOLDER
 from harness.gates.judge import GATES
 from harness.markers import FIELDS, TRACKS
-from ml.core.contracts import NetworkSpec, Outcome
+from ml.core.contracts import DistillRequest, EstimatorSpec, NetworkSpec, Outcome, TeacherSpec
 from ml.core.descriptor import read_descriptor
 
 pytestmark = pytest.mark.contract
@@ -59,9 +59,19 @@ def test_the_example_without_pytest_runs(readme, capsys):
 
 
 def test_the_example_of_an_algorithm_is_one(readme):
-    [example] = [text for text in examples(readme, "python") if text.startswith("Algorithm(")]
+    [example] = [text for text in examples(readme, "python") if "wide_mlp" in text]
     entry = eval(example, {"Algorithm": Algorithm, "NetworkSpec": NetworkSpec})
     assert (entry.id, entry.framework, entry.model.hidden) == ("wide_mlp", "pytorch", (256, 128))
+
+
+def test_the_example_of_a_student_is_one(readme):
+    [example] = [text for text in examples(readme, "python") if "teachers=" in text]
+    names = {kind.__name__: kind for kind in (Algorithm, EstimatorSpec, NetworkSpec, TeacherSpec)}
+    entry = eval(example, names)
+    assert (entry.modes, entry.teachers[0].framework) == (("distill",), "sklearn")
+    defaults = DistillRequest.model_fields
+    assert f"`temperature` ({defaults['temperature'].default:g})" in readme
+    assert f"`soft_share` ({defaults['soft_share'].default:g})" in readme
 
 
 def test_the_example_of_a_test_runs_as_shown(readme, pytester):

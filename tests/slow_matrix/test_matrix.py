@@ -24,3 +24,10 @@ def test_forecasting(cell):
     record = cell.run()
     assert record.outcome == "ok", record.reason
     assert record.score.metric == "mase"
+
+
+@pytest.mark.matrix(mode="distill")
+def test_distillation(cell):
+    record = cell.run()
+    assert record.outcome == "ok", record.reason
+    assert record.result.distillation.size_reduction_percent > 0

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from harness.catalog.algorithms import ALGORITHMS
-from ml.core.contracts import InlineData, NetworkSpec, TrainRequest, TrainResult, parse_response
+from ml.core.contracts import (
+    DistillRequest,
+    InlineData,
+    NetworkSpec,
+    TrainRequest,
+    TrainResult,
+    parse_response,
+)
 from ml.core.errors import Unavailable
 from ml.registry import entry_point
 
@@ -62,18 +69,22 @@ def test_one_short_training(algorithm, task):
     model, epochs = algorithm.model, 0
     if isinstance(model, NetworkSpec):
         model, epochs = model.model_copy(update={"epochs": 1}), 1
-    request = TrainRequest(
+    changes = {"teachers": algorithm.teachers} if algorithm.teachers else {}
+    request = (DistillRequest if changes else TrainRequest)(
         id="smoke",
         data=tiny_table(task),
         model=model,
         preprocessing=algorithm.preprocessing,
         replicates=2,
+        **changes,
     )
-    answer = module.handle_train_request(request.model_dump(mode="json"))
+    handle = module.handle_distill_request if changes else module.handle_train_request
+    answer = handle(request.model_dump(mode="json"))
     result = parse_response(json.dumps(answer, allow_nan=False))
     assert isinstance(result, TrainResult), answer
     assert (result.status, result.framework) == ("ok", algorithm.framework)
     assert (result.metric, result.data.task) == (METRIC[task], task)
+    assert (result.distillation is None) == (algorithm.modes == ("train",))
     assert len(result.replicates) == 2
     for replicate in result.replicates:
         assert replicate.undefined == {}

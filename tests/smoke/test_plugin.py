@@ -73,6 +73,32 @@ def test_cells_run_into_journal_page_and_verbose_lines(project):
     assert "prices-linear-pytorch-train" in (project.path / "reports/index.html").read_text()
 
 
+def test_a_student_is_a_cell_like_others_and_its_page_compares_it(project):
+    project.makepyfile(
+        test_matrix="""
+        import pytest
+
+        @pytest.mark.smoke
+        @pytest.mark.matrix(dataset="prices", mode="distill", algorithm="student")
+        def test_prices(cell):
+            assert cell.run().result.distillation.agreement > 0.5
+        """
+    )
+    result = project.runpytest_subprocess("-v", "--matrix-replicates", "2")
+    result.assert_outcomes(passed=2)
+    [torch, tensorflow] = journal_of(project).records
+    assert (torch.cell, torch.mode) == ("prices-student-pytorch-distill", "distill")
+    assert torch.request["teachers"] == tensorflow.request["teachers"]
+    assert [v.status for v in torch.verdicts] == ["pass"] * 3
+    info, other = torch.result.distillation, tensorflow.result.distillation
+    assert info.teacher_metrics == other.teacher_metrics
+    assert info.metric_change == pytest.approx(other.metric_change, rel=1e-3)
+    [page] = (project.path / "reports").glob("runs/*/index.html")
+    text = page.read_text()
+    assert f"{info.size_reduction_percent:.1f} % smaller than its teacher" in text
+    assert "student · distill" in text
+
+
 def test_two_tests_on_a_cell_share_one_run_and_json_report_carries_the_record(project):
     project.makepyfile(
         test_matrix="""

@@ -9,7 +9,7 @@ from harness.catalog.datasets import OWN_FOLDER, find_datasets
 from harness.catalog.product import Catalog, load_catalog, select_cells
 from harness.markers import MatrixMarker
 from harness.options import Settings
-from ml.core.contracts import DescriptorData, TrainRequest
+from ml.core.contracts import DescriptorData, DistillRequest, TrainRequest
 
 pytestmark = pytest.mark.unit
 
@@ -102,13 +102,36 @@ def test_a_request_carries_the_cell_across_the_wall(catalog):
 def test_the_same_network_and_preprocessing_goes_to_every_neural_framework():
     by_framework = {
         framework: {
-            a.id: (a.model, a.preprocessing, a.rows) for a in ALGORITHMS if a.framework == framework
+            a.id: (a.model, a.preprocessing, a.rows, a.teachers)
+            for a in ALGORITHMS
+            if a.framework == framework and a.id != "student_of_two"
         }
         for framework in NEURAL
     }
     assert NEURAL == ("pytorch", "tensorflow", "jax")
     assert by_framework["pytorch"] == by_framework["tensorflow"] == by_framework["jax"]
-    assert set(by_framework["pytorch"]) == {"linear", "mlp"}
+    assert set(by_framework["pytorch"]) == {"linear", "mlp", "student"}
+
+
+def test_a_student_is_asked_for_with_its_teachers(catalog):
+    marker = MatrixMarker(dataset=("wine",), mode=("distill",), algorithm=("student_of_two",))
+    [cell] = select_cells(catalog, marker, SETTINGS)
+    assert cell.id == "wine-student_of_two-pytorch-distill"
+    assert cell.frameworks == ("pytorch", "sklearn")
+    request = DistillRequest.model_validate_json(cell.to_request().model_dump_json())
+    assert request == cell.to_request()
+    assert [t.model.estimator for t in request.teachers] == [
+        "hist_gradient_boosting",
+        "random_forest",
+    ]
+    assert (request.seed, request.replicates, request.budget.rows) == (cell.seed, 3, 4_000)
+    assert (request.model.hidden, request.temperature, request.soft_share) == ((16,), 2.0, 0.7)
+
+
+def test_an_algorithm_has_teachers_where_it_distils_and_only_there():
+    for algorithm in ALGORITHMS:
+        assert (algorithm.modes == ("distill",)) == bool(algorithm.teachers)
+        assert "distill" in algorithm.modes or algorithm.modes == ("train",)
 
 
 def test_two_folders_with_one_id_are_reported_and_the_first_stays(tmp_path):
