@@ -95,7 +95,5 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         Algorithm("student", framework, STUDENT, modes=("distill",), teachers=TEACHERS[:1])
         for framework in NEURAL
     ),
-    Algorithm(
-        "student_of_two", "pytorch", STUDENT, modes=("distill",), rows=5_000, teachers=TEACHERS
-    ),
+    Algorithm("student_of_two", "pytorch", STUDENT, modes=("distill",), teachers=TEACHERS),
 )

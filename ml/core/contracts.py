@@ -307,7 +307,8 @@ class DistillationInfo(Contract):
 class TrainResult(Contract):
     """Answer a train or distill request; ``metric`` is the one by which the cell is judged.
 
-    In a distillation everything is the student's, but for ``distillation``.
+    In a distillation everything is the student's, but for ``distillation`` and the peak memory,
+    which is that of teaching, too; its phase prepare has the making of the soft targets.
     """
 
     schema_version: Literal[1] = 1
