@@ -40,7 +40,6 @@ ALGORITHMS = {
     ],
     "pytorch": ["linear", "mlp"],
     "tensorflow": ["linear", "mlp"],
-    "jax": ["linear", "mlp"],
 }
 TRACEBACK = """Traceback (most recent call last):
   File "ml/core/loop.py", line 83, in fit
