@@ -161,7 +161,7 @@ def _keras_model() -> Any:
 
 
 def make_keras(work: Work) -> Train:
-    """Use keras' own fit on numpy arrays; each training builds and compiles a model, as a user's."""
+    """Use keras' own fit on numpy arrays; each training builds and compiles its model."""
     labels = work.labels.astype(np.float32)[:, None]
 
     def train() -> Any:

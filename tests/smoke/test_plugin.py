@@ -79,7 +79,9 @@ def test_a_student_is_a_cell_like_others_and_its_page_compares_it(project):
         import pytest
 
         @pytest.mark.smoke
-        @pytest.mark.matrix(dataset="prices", mode="distill", algorithm="student")
+        @pytest.mark.matrix(
+            dataset="prices", algorithm="student", framework=["pytorch", "tensorflow"]
+        )
         def test_prices(cell):
             assert cell.run().result.distillation.agreement > 0.5
         """
