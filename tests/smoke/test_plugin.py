@@ -128,10 +128,12 @@ def test_two_tests_on_a_cell_share_one_run_and_json_report_carries_the_record(pr
 
 
 def test_xdist_gives_the_same_records_bit_for_bit(project):
-    alone = project.runpytest_subprocess("-n0")
-    alone.assert_outcomes(passed=5)
-    spread = project.runpytest_subprocess("-n2", "--json-report", "--json-report-file=out.json")
-    spread.assert_outcomes(passed=5)
+    chosen = ("-k", "pytorch or jax")
+    alone = project.runpytest_subprocess("-n0", *chosen)
+    alone.assert_outcomes(passed=2)
+    report = ("--json-report", "--json-report-file=out.json")
+    spread = project.runpytest_subprocess("-n2", *chosen, *report)
+    spread.assert_outcomes(passed=2)
     newer, older = (read_run(folder) for folder in list_runs(project.path / "reports"))
 
     def essence(journal):
@@ -142,7 +144,7 @@ def test_xdist_gives_the_same_records_bit_for_bit(project):
             for record in journal.records
         }
 
-    assert len(essence(older)) == 5
+    assert len(essence(older)) == 2
     assert essence(newer) == essence(older)
     assert newer.end is not None
     tests = json.loads((project.path / "out.json").read_text())["tests"]
