@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TypeVar
 
@@ -115,6 +116,18 @@ class LocalExecutor:
                 remedy="see the detail; the last lines of the worker's output are kept there",
                 detail=_tail(log, mark),
             )
+        except BrokenProcessPool:
+            # It died before the pool had noted which cell it was given: the pool ends, its
+            # successor starts with the next cell, and how it died is not known.
+            self._drop(framework)
+            return _failure(
+                name,
+                "crashed",
+                "worker_died",
+                "the worker died as soon as it was given the cell",
+                remedy="see the detail; the last lines of the worker's output are kept there",
+                detail=_tail(log, mark),
+            )
         except remote.WorkerRaised as problem:
             return _failure(
                 name,
@@ -128,6 +141,11 @@ class LocalExecutor:
             assert not isinstance(failed, TrainResult)
             return failed
         return answer
+
+    def _drop(self, framework: Framework) -> None:
+        pool = self._pools.pop(framework)
+        pool.stop()  # type: ignore[no-untyped-call]
+        pool.join()
 
     def _pool(self, framework: Framework) -> pebble.ProcessPool:
         pool = self._pools.get(framework)

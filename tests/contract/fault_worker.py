@@ -11,7 +11,10 @@ import time
 def serve(framework, operation, payload):
     if operation == "warm":
         return json.dumps({"pid": os.getpid()})
-    return FAULTS[json.loads(payload)["id"].partition("-")[0]]()
+    fault = json.loads(payload)["id"].partition("-")[0]
+    if fault != "dies_at_once":
+        time.sleep(0.1)  # as work does, so that the pool knows who died
+    return FAULTS[fault]()
 
 
 def refuse():
@@ -53,6 +56,7 @@ FAULTS = {
     "raises": raise_unprintable,
     "exits": lambda: sys.exit(7),
     "dies": print_then_die,
+    "dies_at_once": lambda: os._exit(3),
     "segfaults": lambda: ctypes.string_at(0),
     "aborts": os.abort,
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),

@@ -41,6 +41,7 @@ def executor(tmp_path):
         ("raises", "error", "worker_raised", "Unprintable (it could not", "in raise_unprintable"),
         ("exits", "crashed", "worker_died", "exited with code 7 before it answered", ""),
         ("dies", "crashed", "worker_died", "exited with code 3", "last words\nand from C"),
+        ("dies_at_once", "crashed", "worker_died", "the worker", ""),
         ("segfaults", "crashed", "worker_died", "signal 11 (SIGSEGV)", "Segmentation fault"),
         ("aborts", "crashed", "worker_died", "signal 6 (SIGABRT)", "Aborted"),
         ("killed", "crashed", "worker_died", "signal 9 (SIGKILL)", ""),
