@@ -90,6 +90,25 @@ class LocalExecutor:
         self, framework: Framework, name: str, operation: str, payload: str, limit: float
     ) -> str | Failure:
         """Return the worker's answer, or the Failure that takes its place, under this name."""
+        for _ in range(2):
+            try:
+                return self._ask(framework, name, operation, payload, limit)
+            except BrokenProcessPool:
+                # No worker was known to have the call, as when an idle one was killed before
+                # it: another is asked, once.
+                self._drop(framework)
+        return _failure(
+            name,
+            "crashed",
+            "worker_died",
+            "the worker died as soon as it was given the cell, and so did the one after it",
+            remedy="see the detail; the last lines of the worker's output are kept there",
+            detail=_tail(self._log(framework), 0),
+        )
+
+    def _ask(
+        self, framework: Framework, name: str, operation: str, payload: str, limit: float
+    ) -> str | Failure:
         pool = self._pool(framework)
         log = self._log(framework)
         mark = log.stat().st_size if log.exists() else 0
@@ -113,18 +132,6 @@ class LocalExecutor:
                 "crashed",
                 "worker_died",
                 f"the worker {_death(problem.exitcode)}",
-                remedy="see the detail; the last lines of the worker's output are kept there",
-                detail=_tail(log, mark),
-            )
-        except BrokenProcessPool:
-            # It died before the pool had noted which cell it was given: the pool ends, its
-            # successor starts with the next cell, and how it died is not known.
-            self._drop(framework)
-            return _failure(
-                name,
-                "crashed",
-                "worker_died",
-                "the worker died as soon as it was given the cell",
                 remedy="see the detail; the last lines of the worker's output are kept there",
                 detail=_tail(log, mark),
             )

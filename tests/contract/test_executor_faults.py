@@ -1,5 +1,7 @@
 """Run faults of every kind in real workers: each is an outcome with its reason."""
 
+import os
+import signal
 from pathlib import Path
 
 import psutil
@@ -62,6 +64,15 @@ def test_a_fault_is_an_outcome_and_the_next_cell_runs(
     assert (before.outcome, after.outcome) == ("data_invalid", "data_invalid")
     replaced = before.error.message != after.error.message
     assert replaced == (outcome in ("crashed", "timeout"))
+
+
+def test_an_idle_worker_that_was_killed_costs_no_cell(executor):
+    for _ in range(3):
+        idle = int(executor.run(make_cell("fine")).response.error.message)
+        os.kill(idle, signal.SIGKILL)
+        response = executor.run(make_cell("fine")).response
+        assert response.outcome == "data_invalid", response.error
+        assert response.error.message != str(idle)
 
 
 def test_closing_leaves_no_process_behind(executor):
