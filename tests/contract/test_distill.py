@@ -181,7 +181,7 @@ def test_a_request_whose_teacher_has_no_weight_is_a_training(framework, tmp_path
     assert trained["distillation"] is None
 
 
-@pytest.mark.parametrize("framework", ["pytorch"])
+@pytest.mark.parametrize("framework", NEURAL)
 def test_a_student_of_a_strong_teacher_is_good_small_and_like_it(framework):
     payload = {
         "data": {"kind": "descriptor", "path": str(OWN_FOLDER / "wine.toml")},
@@ -233,7 +233,7 @@ def dummy(**params):
     ("teacher", "student"),
     [*(("sklearn", name) for name in NEURAL), *zip(NEURAL, (*NEURAL[1:], NEURAL[0]), strict=True)],
 )
-@pytest.mark.parametrize("task", ["classification"])
+@pytest.mark.parametrize("task", ["classification", "regression"])
 def test_every_framework_teaches_a_network_of_another(student, teacher, task):
     model = {**WIDE, "framework": teacher} if teacher in NEURAL else FOREST
     adapter_of(teacher)
