@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter, model_validator
+from pydantic import Field, PositiveInt, TypeAdapter, model_validator
+
+from ml.core.specs import Contract as Contract
+from ml.core.specs import EstimatorSpec as EstimatorSpec
+from ml.core.specs import Fraction, NotNegative, Positive
+from ml.core.specs import ModelSpec as ModelSpec
+from ml.core.specs import Name as Name
+from ml.core.specs import NetworkSpec as NetworkSpec
+from ml.core.specs import OptimizerSpec as OptimizerSpec
+from ml.core.specs import PreprocessingSpec as PreprocessingSpec
+from ml.core.specs import Scalar as Scalar
+from ml.core.specs import ScheduleSpec as ScheduleSpec
 
 SCHEMA_VERSION = 1
 
@@ -21,17 +32,6 @@ Outcome = Literal[
     "data_invalid",
     "unavailable",
 ]
-Scalar = bool | int | float | str | None
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
-
-
-class Contract(BaseModel):
-    """Be strict, immutable and closed: unknown fields, NaN and infinity are refused."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SplitRule(Contract):
@@ -103,57 +103,6 @@ class InlineData(Contract):
     def _rules_agree(self) -> InlineData:
         check_rules(self.task, self.split, self.forecast)
         return self
-
-
-class PreprocessingSpec(Contract):
-    """Say how a table becomes a float matrix; everything is fitted on the training rows.
-
-    ``one_hot`` keeps at most ``max_levels`` columns a categorical feature, the rarest levels
-    sharing the last one; ``ordinal`` gives one column of frequency ranks, capped alike.
-    """
-
-    encoding: Literal["one_hot", "ordinal"] = "one_hot"
-    max_levels: Annotated[int, Field(ge=2, le=1024)] = 32
-    scale: bool = True
-
-
-class OptimizerSpec(Contract):
-    """Spell out every hyperparameter, because libraries differ in their defaults."""
-
-    name: Literal["adam", "sgd"] = "adam"
-    learning_rate: Positive = 1e-3
-    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    epsilon: Positive = 1e-8
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-
-class NetworkSpec(Contract):
-    """Describe a neural network and its training, for any neural framework.
-
-    ``patience`` is the number of epochs without a better validation loss after which
-    training stops and the best weights return; 0 turns early stopping off.
-    """
-
-    kind: Literal["network"] = "network"
-    architecture: Literal["linear", "mlp"]
-    hidden: tuple[PositiveInt, ...] = (64, 32)
-    activation: Literal["relu", "tanh"] = "relu"
-    optimizer: OptimizerSpec = OptimizerSpec()
-    epochs: PositiveInt = 50
-    batch_size: PositiveInt = 256
-    patience: Annotated[int, Field(ge=0)] = 8
-
-
-class EstimatorSpec(Contract):
-    """Name an estimator that trains itself, with its own parameters."""
-
-    kind: Literal["estimator"] = "estimator"
-    estimator: Name
-    params: dict[str, Scalar | tuple[Scalar, ...]] = {}
-
-
-ModelSpec = Annotated[NetworkSpec | EstimatorSpec, Field(discriminator="kind")]
 
 
 class Budget(Contract):
@@ -272,13 +221,29 @@ class ReplicateResult(Contract):
     features: PositiveInt
     metrics: dict[str, float]
     baseline: dict[str, float]
-    undefined: dict[str, str] = {}
+    undefined: dict[str, str] = Field(default_factory=dict)
     epochs: Annotated[int, Field(ge=0)] = 0
     best_epoch: Annotated[int, Field(ge=0)] = 0
     updates: Annotated[int, Field(ge=0)] = 0
     stopped: Literal["completed", "early_stopping", "time_budget"] = "completed"
     history: History = History()
     timings: Timings = Timings()
+
+
+class ParityTrace(Contract):
+    """Let the first updates of the first replicate be compared between frameworks.
+
+    ``rows_sha256`` identifies the split and the order of the rows in those updates. ``rungs``
+    holds what was computed on the way: ``forward`` (outputs of the initial weights), ``loss_1``
+    (of the first batch), ``gradient_1``, and ``weights_1``, ``weights_10``, ``weights_100``
+    after so many updates. Up to 32 numbers stand as they are; more are sketched by 32 seeded
+    random projections (``ml.core.parity``), so the relative difference of two rungs a and b is
+    |a - b| / |b| by the Euclidean norm in both cases, for sketches an unbiased estimate of the
+    squares.
+    """
+
+    rows_sha256: str
+    rungs: dict[str, tuple[float, ...]]
 
 
 class DistillationInfo(Contract):
@@ -309,6 +274,7 @@ class TrainResult(Contract):
 
     In a distillation everything is the student's, but for ``distillation`` and the peak memory,
     which is that of teaching, too; its phase prepare has the making of the soft targets.
+    ``parity`` is there for networks, None for estimators.
     """
 
     schema_version: Literal[1] = 1
@@ -326,6 +292,7 @@ class TrainResult(Contract):
     artifact_bytes: Annotated[int, Field(ge=0)]
     artifact: str | None = None
     distillation: DistillationInfo | None = None
+    parity: ParityTrace | None = None
     warnings: tuple[str, ...] = ()
     versions: dict[str, str]
     threads: PositiveInt

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ml.core.contracts import Contract, Positive, PreprocessingSpec
+from ml.core.contracts import Contract, PreprocessingSpec
 from ml.core.errors import DataInvalid, describe
+from ml.core.specs import Positive
 from ml.core.table import Table
 from ml.preprocessing.scaling import measure_moments, standardise
 

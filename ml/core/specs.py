@@ -1,0 +1,113 @@
+"""Define what is trained: networks, estimators, their optimisers, and how a table is prepared."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+Scalar = bool | int | float | str | None
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
+
+
+class Contract(BaseModel):
+    """Be strict, immutable and closed: unknown fields, NaN and infinity are refused."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PreprocessingSpec(Contract):
+    """Say how a table becomes a float matrix; everything is fitted on the training rows.
+
+    ``one_hot`` keeps at most ``max_levels`` columns a categorical feature, the rarest levels
+    sharing the last one; ``ordinal`` gives one column of frequency ranks, capped alike.
+    """
+
+    encoding: Literal["one_hot", "ordinal"] = "one_hot"
+    max_levels: Annotated[int, Field(ge=2, le=1024)] = 32
+    scale: bool = True
+
+
+class OptimizerSpec(Contract):
+    """Spell out every hyperparameter, because libraries differ in their defaults.
+
+    ``weight_decay`` adds that share of every weight to its gradient (adam, sgd), or shrinks the
+    weights by it times the learning rate before each update (adamw; Loshchilov and Hutter 2019).
+    """
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: Positive = 1e-3
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    epsilon: Positive = 1e-8
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: NotNegative = 0.0
+
+
+class ScheduleSpec(Contract):
+    """Say how the learning rate moves from update to update, as a share of the optimiser's.
+
+    ``cosine``, ``linear`` and ``exponential`` go from 1 to ``final`` over the network's epochs
+    after the warm-up; ``step`` multiplies by ``factor`` after every ``every`` epochs. The share
+    rises from 0 to 1 in a line over the first ``warmup`` epochs, which may be a fraction.
+    """
+
+    name: Literal["constant", "cosine", "linear", "exponential", "step"] = "constant"
+    warmup: NotNegative = 0.0
+    final: Annotated[float, Field(gt=0, le=1)] = 0.01
+    every: PositiveInt = 10
+    factor: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
+class NetworkSpec(Contract):
+    """Describe a neural network and its training, for any neural framework.
+
+    ``hidden`` has one entry a layer or block: the units of a dense (mlp) or recurrent (rnn)
+    layer, the channels of a convolution (cnn), the inner units of a residual block (resnet) or
+    of a block of attention (transformer), whose stream is ``width`` wide. A transformer makes
+    at most ``tokens`` tokens; neighbouring features share one where there are more of them.
+
+    ``class_weight`` balanced weighs each row by the inverse frequency of its class in the
+    training rows, 1 on average. ``patience`` is the number of epochs without a better
+    validation loss after which training stops and the best weights return; 0 turns that off.
+    """
+
+    kind: Literal["network"] = "network"
+    architecture: Literal["linear", "mlp", "resnet", "cnn", "rnn", "transformer"]
+    hidden: tuple[PositiveInt, ...] = (64, 32)
+    width: PositiveInt = 64
+    activation: Literal["relu", "tanh", "sigmoid", "silu", "gelu"] = "relu"
+    norm: Literal["none", "batch", "layer"] = "none"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    kernel_size: PositiveInt = 3
+    cell: Literal["gru", "lstm"] = "gru"
+    heads: PositiveInt = 4
+    tokens: PositiveInt = 32
+    optimizer: OptimizerSpec = OptimizerSpec()
+    schedule: ScheduleSpec = ScheduleSpec()
+    class_weight: Literal["none", "balanced"] = "none"
+    epochs: PositiveInt = 50
+    batch_size: PositiveInt = 256
+    patience: Annotated[int, Field(ge=0)] = 8
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> NetworkSpec:
+        if self.architecture == "transformer" and self.width % self.heads:
+            raise ValueError(f"width {self.width} cannot be parted among {self.heads} heads")
+        if self.architecture in ("cnn", "rnn", "resnet", "transformer") and not self.hidden:
+            raise ValueError(f"a {self.architecture} needs at least one entry in hidden")
+        return self
+
+
+class EstimatorSpec(Contract):
+    """Name an estimator that trains itself, with its own parameters."""
+
+    kind: Literal["estimator"] = "estimator"
+    estimator: Name
+    params: dict[str, Scalar | tuple[Scalar, ...]] = {}
+
+
+ModelSpec = Annotated[NetworkSpec | EstimatorSpec, Field(discriminator="kind")]
