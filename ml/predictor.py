@@ -57,6 +57,9 @@ class Predictor:
             scaler = None if target is None else TargetScaler.from_json(target)
             classes, task = tuple(manifest["classes"]), manifest["task"]
             written_by = manifest["framework"]
+            window = tuple(int(place) for place in manifest["window"])
+            if not set(window) <= set(range(preprocessor.features)):
+                raise ValueError(f"window {window} names features that there are not")
         except (KeyError, TypeError, ValueError, ValidationError) as problem:
             raise DataInvalid(
                 f"the manifest in {folder} does not describe a model: {describe(problem)}",
@@ -76,7 +79,7 @@ class Predictor:
                 remedy="leave framework out to load it where it was trained",
             )
         adapter.prepare()
-        width = Problem(inputs=preprocessor.features, classes=len(classes))
+        width = Problem(preprocessor.features, len(classes), window=window)
         learner = adapter.make_learner(spec, width)
         learner.restore(content)
         return cls(task, classes, preprocessor, scaler, learner)

@@ -69,6 +69,15 @@ class ForecastRule(Contract):
             raise ValueError(f"lags {early} are not known {self.horizon} periods ahead (horizon)")
         return self
 
+    def lag_features(self, target: str) -> dict[str, int]:
+        """Return the lags by the names of their features, in the order given."""
+        return {f"{target}_lag_{lag}": lag for lag in self.lags}
+
+    def window(self, target: str) -> tuple[str, ...]:
+        """Return the names of the lags' features, from the oldest value to the newest."""
+        features = self.lag_features(target)
+        return tuple(sorted(features, key=lambda name: -features[name]))
+
 
 def check_rules(task: Task, split: SplitRule, forecast: ForecastRule | None) -> None:
     """Raise ValueError where a dataset's task, split and forecast rules contradict each other."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +30,13 @@ class Problem:
     """Give the width of a problem: ``classes`` is 0 for a regression, else at least 2.
 
     ``distillation`` is set for a student, whose parts then carry the teacher's outputs.
+    ``window`` has the places of those features that are the target's past, oldest first.
     """
 
     inputs: int
     classes: int
     distillation: Distillation | None = None
+    window: tuple[int, ...] = ()
 
     @property
     def loss(self) -> Loss:
@@ -69,7 +71,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Draws:
-    """Hold the random streams of one replicate, each drawn from the request's seed by name."""
+    """Hold the random streams of one replicate, each drawn from the request's seed by name.
+
+    ``estimator`` serves what a framework draws by itself, and the values that a network drops.
+    """
 
     weights: np.random.Generator
     order: np.random.Generator
@@ -96,6 +101,13 @@ class Learner(Protocol):
 
     def predict(self, features: Floats32) -> Floats64:
         """Return probabilities [n, classes], or scaled values [n] for a regression."""
+
+    def trace(self, train: Part, draws: Draws) -> dict[str, NDArray[Any]] | None:
+        """Return what the first updates compute, by rung, flat; None where there are none.
+
+        The rungs are those of ``ml.core.contracts.ParityTrace``, and ``rows``, the rows of the
+        updates in their order. The learner is as unfitted as before.
+        """
 
     def parameters(self) -> int:
         """Return the number of fitted parameters, 0 where the model has no such count."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,21 +15,47 @@ from numpy.typing import NDArray
 from ml.core.contracts import History, NetworkSpec
 from ml.core.errors import DataInvalid, TrainingDiverged
 from ml.core.learner import FitReport, Floats32, Loss, Problem, Stop
+from ml.core.ops import NUMPY, row_loss
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Hold rows as a network learns them: features [n, inputs] and targets for ``objective``.
+
+    Targets are [n, outputs], or for a student that learns classes [n, 2 · outputs]. ``weights``
+    [n] are those of the rows in the loss, 1 for each where it is None. All are float32.
+    """
+
+    features: Floats32
+    targets: Floats32
+    weights: Floats32 | None = None
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Hold all that a stepper carries from one update to the next, float32.
+
+    ``first`` and ``second`` are the optimiser's moments of the trained weights: the momentum
+    (sgd), or the means of the gradients and of their squares (adam, adamw).
+    """
+
+    weights: list[Floats32]
+    first: list[Floats32]
+    second: list[Floats32]
+    updates: int
 
 
 class Stepper(Protocol):
     """Take gradient steps in one framework; the loop decides everything else."""
 
-    def stage(self, features: Floats32, targets: Floats32) -> None:
-        """Hand over the training rows once: features [n, inputs], and targets for ``objective``.
-
-        Targets are [n, outputs], or for a student that learns classes [n, 2 · outputs].
-        """
+    def stage(self, examples: Examples) -> None:
+        """Hand over the training rows once."""
 
     def epoch(self, order: NDArray[np.int64]) -> float:
         """Make one update per batch of rows in this order; return the mean loss over rows.
 
-        The last batch may be smaller; each batch's gradient is the mean over its own rows.
+        The last batch may be smaller; each batch's gradient is that of the mean over its own
+        rows. There are at most as many rows as were staged.
         """
 
     def predict(self, features: Floats32) -> Floats32:
@@ -39,29 +67,37 @@ class Stepper(Protocol):
     def load_weights(self, weights: list[Floats32]) -> None:
         """Put these weights in place."""
 
+    def state(self) -> TrainingState:
+        """Return copies of all that the next update depends on."""
+
+    def load_state(self, state: TrainingState) -> None:
+        """Go on from this state."""
+
 
 def mean_loss(loss: Loss, outputs: Floats32, targets: Floats32) -> float:
-    """Return the mean loss over rows, in float64, alike for every framework.
-
-    ``outputs`` and ``targets`` are [n, outputs]. ``softmax`` takes targets that sum to one,
-    ``squared`` is half the squared error, so that its gradient is the error itself.
-    """
-    raw, wanted = outputs.astype(np.float64), targets.astype(np.float64)
+    """Return the mean of ``ml.core.ops.row_loss``, in float64, alike for every framework."""
     # Outputs that are no numbers give a loss that is none, which the loop reports.
     with np.errstate(over="ignore", invalid="ignore"):
-        if loss == "binary":
-            return float(np.mean(np.logaddexp(0.0, raw) - wanted * raw))
-        if loss == "softmax":
-            highest = raw.max(axis=1, keepdims=True)
-            normalizer = highest + np.log(np.exp(raw - highest).sum(axis=1, keepdims=True))
-            return float(np.mean(-((raw - normalizer) * wanted).sum(axis=1)))
-        return float(np.mean(0.5 * (raw - wanted) ** 2))
+        rows = row_loss(NUMPY, loss, outputs.astype(np.float64), targets.astype(np.float64))
+    return float(np.mean(rows))
+
+
+def measure_loss(problem: Problem, outputs: Floats32, examples: Examples) -> float:
+    """Return the objective over rows with their weights, as ``mean_loss`` does."""
+    if examples.weights is None:
+        return float(objective(problem, mean_loss, outputs, examples.targets))
+    row_by_row = partial(row_loss, NUMPY)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows = objective(
+            problem, row_by_row, outputs.astype(np.float64), examples.targets.astype(np.float64)
+        )
+    return float(np.mean(rows * examples.weights))
 
 
 def objective(
     problem: Problem, loss: Callable[[Loss, Any, Any], Any], outputs: Any, targets: Any
 ) -> Any:
-    """Return what is minimised, of any framework's arrays, given its loss of a batch.
+    """Return what is minimised, of any framework's arrays, given the loss of a batch or row.
 
     A student that learns classes has hard and soft targets side by side: the cross-entropies
     with both are mixed, that of the soft ones at the temperature and times its square, which
@@ -92,8 +128,8 @@ def objective_gradient(
 
 def run_epochs(
     stepper: Stepper,
-    train: tuple[Floats32, Floats32],
-    validation: tuple[Floats32, Floats32] | None,
+    train: Examples,
+    validation: Examples | None,
     spec: NetworkSpec,
     problem: Problem,
     order: np.random.Generator,
@@ -101,16 +137,15 @@ def run_epochs(
 ) -> FitReport:
     """Train until the epochs, the patience or the seconds are used up; keep the best weights.
 
-    ``train`` and ``validation`` are features and targets. At least one epoch is run whatever
-    the time. Raises DataInvalid for an empty training part and TrainingDiverged, with the
-    epoch and the last finite loss, as soon as a loss is not a finite number.
+    At least one epoch is run whatever the time. Raises DataInvalid for an empty training part
+    and TrainingDiverged, with the epoch and the last finite loss, as soon as a loss is not a
+    finite number.
     """
-    features, targets = train
-    rows = int(features.shape[0])
+    rows = len(train.features)
     if rows == 0:
         raise DataInvalid("the training part has no rows", code="no_training_rows")
     started = time.monotonic()
-    stepper.stage(features, targets)
+    stepper.stage(train)
     warnings = []
     if validation is None and spec.patience:
         warnings.append("no validation part: early stopping is off, every epoch is trained")
@@ -123,8 +158,8 @@ def run_epochs(
         if validation is None:
             best_epoch = epoch
         else:
-            outputs = stepper.predict(validation[0])
-            current = objective(problem, mean_loss, outputs, validation[1])
+            outputs = stepper.predict(validation.features)
+            current = measure_loss(problem, outputs, validation)
             validation_losses.append(_finite(current, epoch, validation_losses))
             if current < best:
                 best, best_epoch, best_weights = current, epoch, stepper.weights()

@@ -1,17 +1,17 @@
-"""Describe networks in numpy: weight shapes, initial weights, and the learner around a stepper."""
+"""Train networks: initial weights, targets, and the learner around a framework's stepper."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.artifacts.arrays import dump_arrays, load_arrays
+from ml.core.architectures import declare
 from ml.core.contracts import EstimatorSpec, NetworkSpec
 from ml.core.errors import DataInvalid, RequestInvalid
 from ml.core.learner import (
@@ -23,43 +23,57 @@ from ml.core.learner import (
     Part,
     Problem,
 )
-from ml.core.loop import Stepper, run_epochs
+from ml.core.loop import Examples, Stepper, run_epochs
 
 # What a teacher is sure of has this probability, or this one less than 1, in its logits.
 SMALLEST_PROBABILITY = 1e-7
 
-MakeStepper = Callable[[NetworkSpec, Problem, list[Floats32]], Stepper]
+# How many rows the forward pass of a trace has, and the updates after which it looks.
+TRACED_ROWS = 64
+TRACED_UPDATES = (1, 10, 100)
+
+MakeStepper = Callable[[NetworkSpec, Problem, list[Floats32], int], Stepper]
 
 
 def weight_shapes(spec: NetworkSpec, problem: Problem) -> list[tuple[int, ...]]:
-    """Return each layer's kernel [in, out] and bias [out], from input to output."""
-    hidden = spec.hidden if spec.architecture == "mlp" else ()
-    widths = (problem.inputs, *hidden, problem.outputs)
-    return [
-        shape
-        for width_in, width_out in pairwise(widths)
-        for shape in ((width_in, width_out), (width_out,))
-    ]
+    """Return the shapes of a network's weights, in order; a dense layer's are [in, out], [out]."""
+    return [weight.shape for weight in declare(spec, problem)]
 
 
 def initial_weights(
     spec: NetworkSpec, problem: Problem, draw: np.random.Generator
 ) -> list[Floats32]:
-    """Draw the weights that every framework starts from; biases are zero.
+    """Draw the weights that every framework starts from.
 
-    Kernels are uniform with He's bound sqrt(6 / in) before a relu (He et al. 2015) and
-    Glorot's sqrt(6 / (in + out)) elsewhere (Glorot and Bengio 2010).
+    Kernels are uniform with He's bound sqrt(6 / in) before a relu (He et al. 2015), Glorot's
+    sqrt(6 / (in + out)) elsewhere (Glorot and Bengio 2010), and a transformer's tokens with
+    1 / sqrt(width) (Gorishniy et al. 2021).
     """
-    shapes = weight_shapes(spec, problem)
     weights = []
-    for position, shape in enumerate(shapes):
-        if len(shape) == 1:
-            weights.append(np.zeros(shape, np.float32))
+    for weight in declare(spec, problem):
+        shape = weight.shape
+        if weight.start in ("zeros", "ones"):
+            weights.append(np.full(shape, float(weight.start == "ones"), np.float32))
             continue
-        feeds_relu = spec.activation == "relu" and position < len(shapes) - 2
-        bound = math.sqrt(6 / shape[0]) if feeds_relu else math.sqrt(6 / sum(shape))
+        bounds = {
+            "he": math.sqrt(6 / shape[0]),
+            "glorot": math.sqrt(6 / sum(shape)),
+            "token": 1 / math.sqrt(shape[-1]),
+        }
+        bound = bounds[weight.start]
         weights.append(draw.uniform(-bound, bound, shape).astype(np.float32))
     return weights
+
+
+def balance_classes(target: NDArray[np.int64], classes: int) -> Floats32:
+    """Return each class's weight [classes]: its inverse frequency, so that rows have 1 on average.
+
+    A class without rows has weight 1.
+    """
+    counts = np.bincount(target, minlength=classes)
+    present = int(np.count_nonzero(counts))
+    balanced = len(target) / (present * np.maximum(counts, 1))
+    return np.where(counts > 0, balanced, 1.0).astype(np.float32)
 
 
 def encode_targets(problem: Problem, target: NDArray[np.int64] | Floats32) -> Floats32:
@@ -114,17 +128,39 @@ class NetworkLearner:
 
     def fit(self, train: Part, validation: Part | None, draws: Draws, seconds: float) -> FitReport:
         """Draw the initial weights and run the epochs."""
-        weights = initial_weights(self._spec, self._problem, draws.weights)
-        self._stepper = self._make_stepper(self._spec, self._problem, weights)
+        self._stepper = self._start(draws)
+        examples, held = self._examples(train, validation)
         return run_epochs(
-            self._stepper,
-            self._encoded(train),
-            self._encoded(validation) if validation else None,
-            self._spec,
-            self._problem,
-            draws.order,
-            seconds,
+            self._stepper, examples, held, self._spec, self._problem, draws.order, seconds
         )
+
+    def trace(self, train: Part, draws: Draws) -> dict[str, NDArray[Any]]:
+        """Return what the first updates compute; see ``ml.core.learner.Learner``."""
+        stepper = self._start(draws)
+        examples, _ = self._examples(train, None)
+        stepper.stage(examples)
+        rungs: dict[str, NDArray[Any]] = {"forward": stepper.predict(train.features[:TRACED_ROWS])}
+        batch, done, rows = self._spec.batch_size, 0, []
+        while done < TRACED_UPDATES[-1]:
+            order = draws.order.permutation(train.rows)
+            while len(order) and done < TRACED_UPDATES[-1]:
+                # As many batches as the epoch has left, but no further than the next look.
+                until = next(count for count in TRACED_UPDATES if count > done)
+                now, order = order[: (until - done) * batch], order[(until - done) * batch :]
+                loss = stepper.epoch(now)
+                rows.append(now)
+                done += -(-len(now) // batch)
+                if done == 1:
+                    rungs["loss_1"] = np.array([loss], np.float32)
+                    share = (
+                        1.0
+                        if self._spec.optimizer.name == "sgd"
+                        else 1 - self._spec.optimizer.beta1
+                    )
+                    rungs["gradient_1"] = _flat(stepper.state().first) / np.float32(share)
+                if done in TRACED_UPDATES:
+                    rungs[f"weights_{done}"] = _flat(stepper.weights())
+        return {**rungs, "rows": np.concatenate(rows)}
 
     def predict(self, features: Floats32) -> Floats64:
         """Return probabilities [n, classes], or scaled values [n] for a regression."""
@@ -139,9 +175,9 @@ class NetworkLearner:
         return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
     def parameters(self) -> int:
-        """Return the number of weights."""
-        shapes = weight_shapes(self._spec, self._problem)
-        return sum(math.prod(shape) for shape in shapes)
+        """Return the number of trained weights."""
+        weights = declare(self._spec, self._problem)
+        return sum(math.prod(weight.shape) for weight in weights if weight.trained)
 
     def serialize(self) -> bytes:
         """Return the weights as safetensors, named in order."""
@@ -161,19 +197,38 @@ class NetworkLearner:
                 received=str([array.shape for array in weights]),
                 remedy="load it with the spec that it was trained with; the manifest has it",
             )
-        self._stepper = self._make_stepper(self._spec, self._problem, weights)
+        self._stepper = self._make_stepper(self._spec, self._problem, weights, 0)
 
-    def _encoded(self, part: Part) -> tuple[Floats32, Floats32]:
+    def _start(self, draws: Draws) -> Stepper:
+        weights = initial_weights(self._spec, self._problem, draws.weights)
+        seed = int(draws.estimator.integers(2**63))
+        return self._make_stepper(self._spec, self._problem, weights, seed)
+
+    def _examples(self, train: Part, validation: Part | None) -> tuple[Examples, Examples | None]:
+        shares = None
+        if self._spec.class_weight == "balanced" and train.rows:
+            shares = balance_classes(train.target.astype(np.int64), self._problem.classes)
+        held = self._encoded(validation, shares) if validation else None
+        return self._encoded(train, shares), held
+
+    def _encoded(self, part: Part, shares: Floats32 | None = None) -> Examples:
         rule = self._problem.distillation
+        weights = None if shares is None else shares[part.target.astype(np.int64)]
         if rule is None:
-            return part.features, encode_targets(self._problem, part.target)
-        assert part.soft is not None
-        return part.features, encode_student_targets(self._problem, rule, part.target, part.soft)
+            targets = encode_targets(self._problem, part.target)
+        else:
+            assert part.soft is not None
+            targets = encode_student_targets(self._problem, rule, part.target, part.soft)
+        return Examples(part.features, targets, weights)
 
     def _fitted(self) -> Stepper:
         if self._stepper is None:
             raise RequestInvalid("the model is used before it is fitted", code="not_fitted")
         return self._stepper
+
+
+def _flat(arrays: list[Floats32]) -> Floats32:
+    return np.concatenate([array.ravel() for array in arrays])
 
 
 def network_factory(
@@ -183,6 +238,15 @@ def network_factory(
 
     def make_learner(spec: NetworkSpec | EstimatorSpec, problem: Problem) -> NetworkLearner:
         assert isinstance(spec, NetworkSpec)
+        if spec.class_weight != "none" and problem.classes == 0:
+            raise RequestInvalid(
+                "class weights belong to a classification, and this is a regression",
+                code="class_weight",
+                field="model.class_weight",
+                expected="'none'",
+                received=repr(spec.class_weight),
+                remedy="leave class_weight out",
+            )
         return NetworkLearner(spec, problem, make_stepper)
 
     return make_learner

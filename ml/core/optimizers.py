@@ -1,42 +1,97 @@
-"""Compute what every compiled optimiser shares: its rates, and what a compiled epoch depends on."""
+"""Compute what every optimiser shares: its rates from update to update, and a compiled form."""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+from typing import Any
 
-from ml.core.contracts import NetworkSpec, OptimizerSpec
-from ml.core.learner import Floats32
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.core.learner import Floats32, Floats64
+from ml.core.ops import step_keys
+from ml.core.specs import NetworkSpec, ScheduleSpec
 
 # Rows are counted in int32 in compiled code, so a batch beyond that is only "all of them".
 LARGEST_BATCH = 2**30
 
 
+@dataclass(frozen=True)
+class Updates:
+    """Hold what changes from update to update: float32 [updates], and int32 keys to drop by.
+
+    ``learning_rate`` follows the schedule. ``rate`` and ``epsilon`` have Adam's bias corrections
+    (Kingma and Ba 2015) folded in, computed in float64 from the betas as float32 holds them:
+    ``rate * first / (sqrt(second) + epsilon)`` then places epsilon where PyTorch places it,
+    outside the root of the corrected second moment. ``shrink`` is AdamW's: what the weights are
+    multiplied by before the update.
+    """
+
+    learning_rate: Floats32
+    rate: Floats32
+    epsilon: Floats32
+    shrink: Floats32
+    keys: NDArray[np.int32]
+
+
 def compiled_form(spec: NetworkSpec) -> NetworkSpec:
     """Return the spec without what a compiled epoch does not depend on.
 
-    Epochs and patience belong to the loop; learning rate and epsilon reach it as data. Specs
-    that differ in these alone share one form, and so one compilation.
+    Epochs, schedule, class weights and patience belong to the loop; learning rate and epsilon
+    reach the epoch as data. Specs that differ in these alone share one form, and so one
+    compilation.
     """
     optimizer = spec.optimizer.model_copy(update={"learning_rate": 1.0, "epsilon": 1.0})
-    batch = min(spec.batch_size, LARGEST_BATCH)
-    shared = {"optimizer": optimizer, "batch_size": batch, "epochs": 1, "patience": 0}
+    shared: dict[str, Any] = {
+        "optimizer": optimizer,
+        "schedule": ScheduleSpec(),
+        "class_weight": "none",
+        "batch_size": min(spec.batch_size, LARGEST_BATCH),
+        "epochs": 1,
+        "patience": 0,
+    }
     return spec.model_copy(update=shared)
 
 
-def update_rates(optimizer: OptimizerSpec, done: int, updates: int) -> tuple[Floats32, Floats32]:
-    """Return the learning rate and epsilon of the updates after ``done``, float32 [updates].
+def schedule_shares(spec: NetworkSpec, steps: Floats64, per_epoch: int) -> Floats64:
+    """Return the share of the learning rate in these updates, counted from 1.
 
-    Adam's bias corrections (Kingma and Ba 2015) are computed here in float64, from the betas as
-    float32 holds them, and folded into both: ``rate * first / (sqrt(second) + epsilon)`` then
-    places epsilon where PyTorch places it, outside the root of the corrected second moment.
+    The warm-up counts an update's end, so that the first one moves; the rest counts its start.
     """
+    schedule = spec.schedule
+    rising = np.minimum(steps / per_epoch / schedule.warmup, 1.0) if schedule.warmup else 1.0
+    time = (steps - 1) / per_epoch
+    way = np.clip((time - schedule.warmup) / max(spec.epochs - schedule.warmup, 1e-9), 0.0, 1.0)
+    falling = np.ones_like(time)
+    if schedule.name == "cosine":
+        falling = schedule.final + (1 - schedule.final) * 0.5 * (1 + np.cos(np.pi * way))
+    elif schedule.name == "linear":
+        falling = 1 - (1 - schedule.final) * way
+    elif schedule.name == "exponential":
+        falling = schedule.final**way
+    elif schedule.name == "step":
+        falling = schedule.factor ** np.floor(time / schedule.every)
+    return np.asarray(rising * falling)
+
+
+def plan_updates(spec: NetworkSpec, done: int, updates: int, per_epoch: int, seed: int) -> Updates:
+    """Return what the updates after ``done`` need, ``per_epoch`` of them being an epoch."""
+    optimizer = spec.optimizer
     steps = np.arange(done + 1, done + updates + 1, dtype=np.float64)
+    shares = schedule_shares(spec, steps, per_epoch)
     # A rate beyond float32 becomes infinite here, and a divergence in the loop.
     with np.errstate(over="ignore"):
-        if optimizer.name == "sgd":
-            rate = np.full(updates, optimizer.learning_rate, np.float32)
-            return rate, np.zeros(updates, np.float32)
-        first = 1 - float(np.float32(optimizer.beta1)) ** steps
-        second = np.sqrt(1 - float(np.float32(optimizer.beta2)) ** steps)
-        rate = (optimizer.learning_rate * second / first).astype(np.float32)
-        return rate, (optimizer.epsilon * second).astype(np.float32)
+        learning_rate = optimizer.learning_rate * shares
+        rate, epsilon = learning_rate, np.zeros(updates)
+        if optimizer.name != "sgd":
+            first = 1 - float(np.float32(optimizer.beta1)) ** steps
+            second = np.sqrt(1 - float(np.float32(optimizer.beta2)) ** steps)
+            rate, epsilon = learning_rate * second / first, optimizer.epsilon * second
+        decay = optimizer.weight_decay if optimizer.name == "adamw" else 0.0
+        return Updates(
+            learning_rate=learning_rate.astype(np.float32),
+            rate=rate.astype(np.float32),
+            epsilon=epsilon.astype(np.float32),
+            shrink=(1 - learning_rate * decay).astype(np.float32),
+            keys=step_keys(seed, done, updates),
+        )

@@ -19,6 +19,7 @@ from ml.core.contracts import (
     DescriptorData,
     EstimatorSpec,
     NetworkSpec,
+    ParityTrace,
     ReplicateResult,
     TeacherSpec,
     Timings,
@@ -38,6 +39,7 @@ from ml.core.learner import (
 )
 from ml.core.memory import peak_bytes, reset_peak
 from ml.core.metrics import Judge, primary_metric
+from ml.core.parity import make_trace
 from ml.core.seeding import stream
 from ml.core.splits import Rows, Split, sample_rows, split_rows
 from ml.core.table import Table
@@ -90,6 +92,7 @@ class FittedModel:
     preprocessor: Preprocessor
     scaler: TargetScaler | None
     report: FitReport
+    train: Part
     test: Floats32
 
     def predict(self, features: Floats32) -> Floats64:
@@ -127,11 +130,13 @@ def run_request(request: TrainRequest, adapter: Adapter, guide: Guide | None = N
     results = []
     warnings: list[str] = []
     artifact_bytes, parameters, artifact = 0, 0, None
+    trace: ParityTrace | None = None
     for index in range(request.replicates):
         replicate = _run_replicate(request, adapter, table, index, guide)
         results.append(replicate.result)
         warnings.extend(text for text in replicate.warnings if text not in warnings)
         if index == 0:
+            trace = replicate.trace
             learner = replicate.fitted.learner
             model = learner.serialize()
             artifact_bytes, parameters = len(model), learner.parameters()
@@ -166,6 +171,7 @@ def run_request(request: TrainRequest, adapter: Adapter, guide: Guide | None = N
         peak_memory_bytes=peak_bytes(),
         artifact_bytes=artifact_bytes,
         artifact=artifact,
+        parity=trace,
         warnings=tuple(warnings),
         versions={"numpy": np.__version__, **adapter.versions()},
         threads=threads_in_use(),
@@ -177,6 +183,7 @@ class _Replicate:
     result: ReplicateResult
     fitted: FittedModel
     warnings: list[str]
+    trace: ParityTrace | None
 
 
 def fit_model(
@@ -202,11 +209,18 @@ def fit_model(
         inputs=preprocessor.features,
         classes=len(table.classes),
         distillation=lesson.rule if lesson else None,
+        window=find_window(table, preprocessor),
     )
     learner = adapter.make_learner(spec.model, problem)
     with watch.phase("fit"):
         report = learner.fit(train, validation if validation.rows else None, draws, seconds)
-    return FittedModel(learner, preprocessor, scaler, report, test)
+    return FittedModel(learner, preprocessor, scaler, report, train, test)
+
+
+def find_window(table: Table, preprocessor: Preprocessor) -> tuple[int, ...]:
+    """Return the places of the table's past values among the features, from the oldest on."""
+    places = {name: place for place, name in reversed(list(enumerate(preprocessor.names)))}
+    return tuple(places[name] for name in table.window if name in places)
 
 
 def _run_replicate(
@@ -216,10 +230,9 @@ def _run_replicate(
     with watch.phase("prepare"):
         split = split_rows(table, request.seed, index, validation=adapter.uses_validation)
     lesson = guide.teach(table, split, index) if guide else None
-    draws = Draws(
-        weights=stream(request.seed, "weights", index),
-        order=stream(request.seed, "order", index),
-        estimator=stream(request.seed, "estimator", index),
+    draws, again = (
+        Draws(*(stream(request.seed, name, index) for name in ("weights", "order", "estimator")))
+        for _ in range(2)
     )
     seconds = request.budget.seconds / request.replicates
     fitted = fit_model(request, adapter, table, split, draws, seconds, watch, lesson)
@@ -249,7 +262,9 @@ def _run_replicate(
         timings=watch.timings(),
     )
     dropped = [f"feature {name} left out: {why}" for name, why in preprocessor.dropped.items()]
-    return _Replicate(result, fitted, [*report.warnings, *dropped])
+    rungs = fitted.learner.trace(fitted.train, again) if index == 0 else None
+    trace = None if rungs is None else make_trace(rungs, split)
+    return _Replicate(result, fitted, [*report.warnings, *dropped], trace)
 
 
 def _part(
@@ -280,6 +295,7 @@ def _manifest(
         "model": request.model.model_dump(mode="json"),
         "preprocessing": replicate.fitted.preprocessor.to_json(),
         "target": scaler.to_json() if scaler else None,
+        "window": find_window(table, replicate.fitted.preprocessor),
         "task": table.task,
         "classes": table.classes,
         "data_sha256": table.content_sha256,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ class Table:
     value. ``time`` (int64, in periods) is set when the split rule is ``time``, rows then
     standing in time order; ``series`` (int32) says which series a row belongs to; ``group``
     (int64) is set when the split rule is ``group``. ``season`` and
-    ``horizon`` are in periods.
+    ``horizon`` are in periods. ``window`` names the features that are the target's past values,
+    from the oldest on.
 
     In a binary classification the positive class is the last of ``classes``.
     """
@@ -41,6 +42,7 @@ class Table:
     group: NDArray[np.int64] | None = None
     season: int = 1
     horizon: int = 1
+    window: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -49,21 +51,12 @@ class Table:
 
     def take(self, rows: NDArray[np.int64]) -> Table:
         """Return the table with only these rows, in this order."""
-        return Table(
-            id=self.id,
-            task=self.task,
-            content_sha256=self.content_sha256,
+        return replace(
+            self,
             numeric=self.numeric[rows],
-            numeric_names=self.numeric_names,
             categorical=self.categorical[rows],
-            categorical_names=self.categorical_names,
-            levels=self.levels,
             target=self.target[rows],
-            classes=self.classes,
-            split=self.split,
             time=None if self.time is None else self.time[rows],
             series=None if self.series is None else self.series[rows],
             group=None if self.group is None else self.group[rows],
-            season=self.season,
-            horizon=self.horizon,
         )

@@ -99,8 +99,7 @@ def settle(columns: Columns, rules: Rules) -> Table:
             name = rules.forecast.series
             series = _complete(categorical[name][0], rules, name, rows)
         computed = calendar_features(time, rules.forecast.period, str(rules.split.column))
-        for lag in rules.forecast.lags:
-            name = f"{rules.target}_lag_{lag}"
+        for name, lag in rules.forecast.lag_features(rules.target).items():
             computed[name] = lagged(target.astype(np.float64), time, series, lag)
         for name in computed:
             if name in columns:
@@ -137,6 +136,7 @@ def settle(columns: Columns, rules: Rules) -> Table:
         group=group,
         season=1 if rules.forecast is None else rules.forecast.season,
         horizon=1 if rules.forecast is None else rules.forecast.horizon,
+        window=() if rules.forecast is None else rules.forecast.window(rules.target),
     )
     return replace(table, content_sha256=content_sha256(table))
 

@@ -165,6 +165,7 @@ def _assembled(columns: list[Any], layout: dict[str, Any], descriptor: Descripto
         split=descriptor.split,
         season=1 if descriptor.forecast is None else descriptor.forecast.season,
         horizon=1 if descriptor.forecast is None else descriptor.forecast.horizon,
+        window=() if descriptor.forecast is None else descriptor.forecast.window(descriptor.target),
         **extras,
     )
 

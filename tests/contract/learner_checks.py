@@ -245,7 +245,7 @@ def check_weights_load_to_equal_outputs(adapter):
             weights = weights_of(learner)
             assert {array.dtype for array in weights} == {np.dtype(np.float32)}
             restored = adapter.make_learner(spec, problem)
-            restored._stepper = restored._make_stepper(spec, problem, weights)
+            restored._stepper = restored._make_stepper(spec, problem, weights, 0)
             for _ in range(2):
                 assert restored.predict(train.features).tobytes() == (
                     learner.predict(train.features).tobytes()

@@ -87,7 +87,7 @@ def test_frameworks_agree_step_by_step(network, loss, optimizer):
     for framework in NEURAL:
         adapter = adapter_of(framework)
         weights = initial_weights(spec, problem, make_draws().weights)
-        untrained = adapter.make_learner(spec, problem)._make_stepper(spec, problem, weights)
+        untrained = adapter.make_learner(spec, problem)._make_stepper(spec, problem, weights, 0)
         one_epoch, _ = fit(adapter, spec.model_copy(update={"epochs": 1}), problem, train)
         learner, report = fit(adapter, spec, problem, train, validation)
         assert report.updates == 20

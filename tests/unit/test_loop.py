@@ -7,7 +7,7 @@ import pytest
 from ml.core.contracts import NetworkSpec, OptimizerSpec
 from ml.core.errors import DataInvalid, TrainingDiverged
 from ml.core.learner import Problem
-from ml.core.loop import mean_loss, run_epochs
+from ml.core.loop import Examples, mean_loss, run_epochs
 
 pytestmark = pytest.mark.unit
 
@@ -21,8 +21,9 @@ class LinearStepper:
         self.rate, self.batch_size, self.pause = rate, batch_size, pause
         self.orders, self.snapshots = [], []
 
-    def stage(self, features, targets):
-        self.features, self.targets = features.astype(np.float64), targets.astype(np.float64)
+    def stage(self, examples):
+        self.features = examples.features.astype(np.float64)
+        self.targets = examples.targets.astype(np.float64)
 
     def epoch(self, order):
         time.sleep(self.pause)
@@ -64,7 +65,8 @@ def network(**changes):
 def run(stepper, train, validation=None, spec=None, seed=5, seconds=60.0):
     spec = spec or network()
     rng = np.random.default_rng(seed)
-    return run_epochs(stepper, train, validation, spec, Problem(2, 0), rng, seconds)
+    held = validation and Examples(*validation)
+    return run_epochs(stepper, Examples(*train), held, spec, Problem(2, 0), rng, seconds)
 
 
 @pytest.mark.parametrize("rows", [1, 4, 9])

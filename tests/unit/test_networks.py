@@ -26,12 +26,12 @@ MLP = NetworkSpec(architecture="mlp", hidden=(7, 4), epochs=1)
 class StillStepper:
     """Compute a network of one layer in numpy whose weights no epoch changes."""
 
-    def __init__(self, spec, problem, weights):
+    def __init__(self, spec, problem, weights, seed):
         self.spec, self.problem = spec, problem
         self.load_weights(weights)
 
-    def stage(self, features, targets):
-        self.staged = features, targets
+    def stage(self, examples):
+        self.staged = examples
 
     def epoch(self, order):
         return 1.0
@@ -176,7 +176,7 @@ def test_a_fit_hands_on_the_drawn_weights_and_the_encoded_targets():
     assert list(stored) == ["weight_000", "weight_001"]
     for array, expected in zip(stored.values(), drawn, strict=True):
         assert array.tolist() == expected.tolist()
-    assert learner._stepper.staged[1].tolist() == [[1, 0, 0], [0, 0, 1]]
+    assert learner._stepper.staged.targets.tolist() == [[1, 0, 0], [0, 0, 1]]
 
 
 @pytest.mark.parametrize("use", ["predict", "serialize"])

@@ -116,7 +116,7 @@ def test_without_a_teacher_the_objective_is_the_loss(name):
 def test_a_learner_hands_the_mixed_targets_to_its_stepper():
     learner = NetworkLearner(None, student(0, soft_share=0.5), None)
     part = Part(np.zeros((2, 4), np.float32), np.array([0, 2], np.float32), np.array([2.0, 4.0]))
-    assert learner._encoded(part)[1].tolist() == [[1], [3]]
+    assert learner._encoded(part).targets.tolist() == [[1], [3]]
 
 
 def test_agreement_is_the_share_of_equal_classes_or_r2():

@@ -1,10 +1,9 @@
-"""Take gradient steps in JAX: one compiled scan over the batches is an epoch."""
+"""Take gradient steps in JAX: one compiled loop over the batches is an epoch."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -12,116 +11,164 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.core.contracts import NetworkSpec, OptimizerSpec
+from ml.core.architectures import Pass, declare, forward
+from ml.core.batches import plan_epoch, predict_blocks, stage_rows
 from ml.core.learner import Floats32, Problem
-from ml.core.loop import objective
-from ml.core.optimizers import compiled_form, update_rates
+from ml.core.loop import Examples, TrainingState, objective
+from ml.core.ops import row_loss
+from ml.core.optimizers import compiled_form
+from ml.core.specs import NetworkSpec, OptimizerSpec
 from ml.frameworks.jax.data import to_device
-from ml.frameworks.jax.models import batch_loss, forward
+from ml.frameworks.jax.models import OPS
 from ml.frameworks.jax.serialization import export_weights, import_weights
 
 
 class JaxStepper:
     """Take steps over staged arrays; see ``ml.core.loop.Stepper``.
 
-    What is compiled is kept by form, and in it by the shapes of the data, so that later
+    What is compiled is kept by form, and in it by the padded shapes of the data, so that later
     replicates and cells of the same form and shapes do not compile again.
     """
 
-    def __init__(self, spec: NetworkSpec, problem: Problem, weights: list[Floats32]) -> None:
+    def __init__(
+        self, spec: NetworkSpec, problem: Problem, weights: list[Floats32], seed: int
+    ) -> None:
         self._spec = spec
-        self._weights = import_weights(weights)
-        # Two sets of zeros, since an epoch takes over the memory of each.
-        self._moments = tuple(import_weights([np.zeros_like(w) for w in weights]) for _ in range(2))
+        self._seed = seed
         form = compiled_form(spec)
+        self._trained = [weight.trained for weight in declare(form, problem)]
         self._epoch = _epoch_function(form, problem)
-        self._predict = _predict_function(form)
+        self._predict = _predict_function(form, problem)
         self._updates = 0
-        self._features = self._targets = jnp.zeros((0, 0))
+        self._state: Any = ()
+        zeros = [np.zeros_like(w) for w, own in zip(weights, self._trained, strict=True) if own]
+        self.load_state(TrainingState(weights, zeros, zeros, 0))
 
-    def stage(self, features: Floats32, targets: Floats32) -> None:
+    def stage(self, examples: Examples) -> None:
         """Hand over the training rows once."""
-        self._features, self._targets = to_device(features), to_device(targets)
+        self._staged = stage_rows(examples, self._spec.batch_size)
+        self._arrays = tuple(
+            to_device(array)
+            for array in (self._staged.features, self._staged.targets, self._staged.weights)
+        )
 
     def epoch(self, order: NDArray[np.int64]) -> float:
         """Make one update per batch of rows in this order; return the mean loss over rows."""
-        updates = math.ceil(len(order) / self._spec.batch_size)
-        rates, epsilons = update_rates(self._spec.optimizer, self._updates, updates)
-        self._updates += updates
-        (self._weights, *self._moments), total = self._epoch(
-            (self._weights, *self._moments),
-            self._features,
-            self._targets,
-            order.astype(np.int32),
-            rates,
-            epsilons,
+        plan = plan_epoch(self._staged, self._spec, order, self._updates, self._seed)
+        self._updates += plan.updates
+        self._state, total = self._epoch(
+            self._state, *self._arrays, plan.order, plan.rates, plan.keys, plan.rows, plan.updates
         )
-        return float(total) / len(order)
+        return float(total) / plan.rows
 
     def predict(self, features: Floats32) -> Floats32:
         """Return the raw outputs [n, outputs]."""
-        return np.array(self._predict(self._weights, features))
+        return predict_blocks(partial(self._predict, self._state[:2]), features)
 
     def weights(self) -> list[Floats32]:
         """Return copies of the weights."""
-        return export_weights(self._weights)
+        return export_weights(_merge(self._trained, *self._state[:2]))
 
     def load_weights(self, weights: list[Floats32]) -> None:
         """Put these weights in place."""
-        self._weights = import_weights(weights)
+        arrays = import_weights(weights)
+        parts = (
+            tuple(w for w, own in zip(arrays, self._trained, strict=True) if own is trained)
+            for trained in (True, False)
+        )
+        self._state = (*parts, *self._state[2:])
+
+    def state(self) -> TrainingState:
+        """Return copies of all that the next update depends on."""
+        first, second = (export_weights(part) for part in self._state[2:])
+        return TrainingState(self.weights(), first, second, self._updates)
+
+    def load_state(self, state: TrainingState) -> None:
+        """Go on from this state."""
+        self._state = ((), (), import_weights(state.first), import_weights(state.second))
+        self._updates = state.updates
+        self.load_weights(state.weights)
+
+
+def _merge(trained: list[bool], weights: Any, statistics: Any) -> list[Any]:
+    """Return weights and statistics in the order in which a pass takes them."""
+    parts = {True: iter(weights), False: iter(statistics)}
+    return [next(parts[own]) for own in trained]
 
 
 @lru_cache(maxsize=128)
 def _epoch_function(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]:
-    """Return a compiled epoch: weights and moments in, the new ones and the summed loss out."""
+    """Return a compiled epoch: the state in, the new one and the summed loss out."""
+    trained = [weight.trained for weight in declare(spec, problem)]
 
-    def mean_loss(weights: Any, features: Any, targets: Any) -> Any:
-        return objective(problem, batch_loss, forward(spec, weights, features), targets)
-
-    def update(state: Any, batch: Any) -> tuple[Any, Any]:
-        features, targets, rate, epsilon = batch
-        mean, gradients = jax.value_and_grad(mean_loss)(state[0], features, targets)
-        return _apply(spec.optimizer, state, gradients, rate, epsilon), mean
+    def mean_loss(
+        weights: Any, statistics: Any, features: Any, targets: Any, shares: Any, at: Any
+    ) -> Any:
+        present, key = at
+        run = Pass(
+            OPS, spec, _merge(trained, weights, statistics), training=True, present=present, key=key
+        )
+        rows = objective(problem, partial(row_loss, OPS), forward(run, problem, features), targets)
+        return (rows * shares).sum(), tuple(run.statistics)
 
     def epoch(
-        state: Any, features: Any, targets: Any, order: Any, rates: Any, epsilons: Any
-    ) -> tuple[Any, Any]:
-        batches, rest = divmod(len(order), spec.batch_size)
-        features, targets = features[order], targets[order]
-        full = len(order) - rest
-        total = 0.0
-        if batches:
-            split = (
-                array[:full].reshape(batches, spec.batch_size, array.shape[1])
-                for array in (features, targets)
+        state: Any,
+        features: Any,
+        targets: Any,
+        shares: Any,
+        order: Any,
+        rates: Any,
+        keys: Any,
+        rows: Any,
+        updates: Any,
+    ) -> Any:
+        batch = order.shape[1]
+
+        def update(step: Any, carry: Any) -> Any:
+            (weights, statistics, *moments), total = carry
+            picked = order[step]
+            present = (step * batch + jnp.arange(batch) < rows).astype(jnp.float32)
+            inputs, wanted, share = (
+                array.at[picked].get(mode="promise_in_bounds")
+                for array in (features, targets, shares)
             )
-            state, means = jax.lax.scan(
-                update, state, (*split, rates[:batches], epsilons[:batches])
+            count = present.sum()
+            (loss, statistics), gradients = jax.value_and_grad(mean_loss, has_aux=True)(
+                weights, statistics, inputs, wanted, share * present / count, (present, keys[step])
             )
-            total = spec.batch_size * means.sum()
-        if rest:
-            last = (features[full:], targets[full:], rates[batches], epsilons[batches])
-            state, mean = update(state, last)
-            total += rest * mean
-        return state, total
+            moved = _apply(spec.optimizer, (weights, *moments), gradients, rates[step])
+            return (moved[0], statistics, *moved[1:]), total + loss * count
+
+        return jax.lax.fori_loop(0, updates, update, (state, 0.0))
 
     compiled: Callable[..., Any] = jax.jit(epoch, donate_argnums=0)
     return compiled
 
 
 @lru_cache(maxsize=128)
-def _predict_function(spec: NetworkSpec) -> Callable[..., Any]:
+def _predict_function(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]:
     """Return a compiled function from weights and features to the raw outputs."""
-    compiled: Callable[..., Any] = jax.jit(lambda weights, rows: forward(spec, weights, rows))
+    trained = [weight.trained for weight in declare(spec, problem)]
+
+    def predict(weights: Any, features: Any) -> Any:
+        return forward(Pass(OPS, spec, _merge(trained, *weights)), problem, features)
+
+    compiled: Callable[..., Any] = jax.jit(predict)
     return compiled
 
 
-def _apply(optimizer: OptimizerSpec, state: Any, gradients: Any, rate: Any, epsilon: Any) -> Any:
+def _apply(optimizer: OptimizerSpec, state: Any, gradients: Any, rates: Any) -> Any:
     """Return the weights and moments after one update; the rates hold Adam's bias corrections."""
     weights, first, second = state
+    learning_rate, rate, epsilon, shrink = rates
+    if optimizer.name == "adamw":
+        weights = tuple(w * shrink for w in weights)
+    elif optimizer.weight_decay:
+        decay = optimizer.weight_decay
+        gradients = tuple(g + decay * w for g, w in zip(gradients, weights, strict=True))
     if optimizer.name == "sgd":
         first = tuple(optimizer.momentum * m + g for m, g in zip(first, gradients, strict=True))
-        moved = tuple(w - rate * m for w, m in zip(weights, first, strict=True))
+        moved = tuple(w - learning_rate * m for w, m in zip(weights, first, strict=True))
         return moved, first, second
     # As float32 holds them: the corrections were computed from the same numbers.
     beta1, beta2 = (float(np.float32(beta)) for beta in (optimizer.beta1, optimizer.beta2))

@@ -1,17 +1,108 @@
-"""Compute networks and their gradients by hand, into buffers that are made once."""
+"""Supply PyTorch's array operations to the networks, and dense networks by hand."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-from ml.core.contracts import NetworkSpec
-from ml.core.learner import Loss
+from ml.core.ops import Carry
+from ml.core.specs import NetworkSpec
 
 _aten: Any = torch.ops.aten
+
+
+class TorchOps:
+    """Compute on PyTorch's tensors; see ``ml.core.ops.Ops``."""
+
+    activations: dict[str, Callable[[Any], Any]] = {  # noqa: RUF012 - as the protocol has it
+        "relu": torch.relu,
+        "tanh": torch.tanh,
+        "sigmoid": torch.sigmoid,
+        "silu": functional.silu,
+        "gelu": functional.gelu,
+    }
+
+    def matmul(self, left: Any, right: Any) -> Any:
+        """Multiply the last two axes as matrices."""
+        return torch.matmul(left, right)
+
+    def softmax(self, array: Any) -> Any:
+        """Return the softmax over the last axis."""
+        return torch.softmax(array, -1)
+
+    def log_softmax(self, array: Any) -> Any:
+        """Return the logarithm of the softmax over the last axis."""
+        return torch.log_softmax(array, -1)
+
+    def softplus(self, array: Any) -> Any:
+        """Return log(1 + exp(array))."""
+        # The loss has this gradient; softplus of PyTorch is cut off at 20.
+        return functional.binary_cross_entropy_with_logits(
+            array, torch.zeros_like(array), reduction="none"
+        )
+
+    def sqrt(self, array: Any) -> Any:
+        """Return the square root."""
+        return torch.sqrt(array)
+
+    def mean(self, array: Any, axes: tuple[int, ...]) -> Any:
+        """Return the mean over the axes, kept."""
+        return array.mean(axes, keepdim=True)
+
+    def sum(self, array: Any, axes: tuple[int, ...]) -> Any:
+        """Return the sum over the axes."""
+        return array.sum(axes)
+
+    def reshape(self, array: Any, shape: tuple[int, ...]) -> Any:
+        """Return the values in another shape."""
+        return array.reshape(shape)
+
+    def transpose(self, array: Any, axes: tuple[int, ...]) -> Any:
+        """Return the array with its axes in this order."""
+        return array.permute(axes)
+
+    def concat(self, arrays: Sequence[Any], axis: int) -> Any:
+        """Return the arrays joined along an axis."""
+        return torch.cat(list(arrays), axis)
+
+    def take(self, array: Any, columns: tuple[int, ...]) -> Any:
+        """Return these columns."""
+        return array[:, list(columns)]
+
+    def zeros(self, shape: tuple[int, ...], like: Any) -> Any:
+        """Return zeros of the dtype of ``like``."""
+        return like.new_zeros(shape)
+
+    def scan(self, step: Callable[[Carry, Any], Carry], carry: Carry, inputs: Any) -> Any:
+        """Return the first part of the carry after each step."""
+        outputs = []
+        for row in inputs.unbind():
+            carry = step(carry, row)
+            outputs.append(carry[0])
+        return torch.stack(outputs)
+
+    def count(self, shape: tuple[int, ...]) -> Any:
+        """Return 0, 1, 2, … in this shape, int32."""
+        return torch.arange(math.prod(shape), dtype=torch.int32).view(shape)
+
+    def xor(self, left: Any, right: Any) -> Any:
+        """Return the exclusive or, bit by bit."""
+        return torch.bitwise_xor(left, right)
+
+    def shift(self, array: Any, bits: int) -> Any:
+        """Return an int32 array shifted to the right, zeros coming in."""
+        return (array >> bits) & (2 ** (32 - bits) - 1)
+
+    def keep(self, bits: Any, least: int, like: Any) -> Any:
+        """Return 1 where the bits are at least ``least``, else 0."""
+        return (bits >= least).to(like.dtype)
+
+
+OPS = TorchOps()
 
 # In place, by the activation's name: the activation, and its gradient given what it put out.
 _ACTIVATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
@@ -22,6 +113,10 @@ _ACTIVATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "tanh": (
         torch.tanh_,
         lambda delta, out: _aten.tanh_backward.grad_input(delta, out, grad_input=delta),
+    ),
+    "sigmoid": (
+        torch.sigmoid_,
+        lambda delta, out: _aten.sigmoid_backward.grad_input(delta, out, grad_input=delta),
     ),
 }
 
@@ -43,26 +138,28 @@ class DenseNetwork:
         self._kernels, self._biases = weights[::2], weights[1::2]
         self._turned = [kernel.t() for kernel in self._kernels]
         self._kernel_gradients, self._bias_gradients = gradients[::2], gradients[1::2]
-        self._activate, self._activation_gradient = _ACTIVATIONS[spec.activation]
+        self._activate, self._activation_gradient = _ACTIVATIONS.get(
+            spec.activation, _ACTIVATIONS["relu"]
+        )
         self._buffers: dict[int, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
+
+    @staticmethod
+    def takes(spec: NetworkSpec) -> bool:
+        """Tell whether a network is such a chain, of activations whose gradient is known here."""
+        plain = spec.norm == "none" and spec.dropout == 0 and spec.activation in _ACTIVATIONS
+        return spec.architecture == "linear" or (spec.architecture == "mlp" and plain)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return the raw outputs [n, outputs] for features [n, inputs]."""
-        hidden = [
-            torch.empty(len(features), kernel.shape[1], device=features.device)
-            for kernel in self._kernels[:-1]
-        ]
+        hidden = [features.new_empty(len(features), k.shape[1]) for k in self._kernels[:-1]]
         return self._run(features, hidden)
 
     def learn(
-        self,
-        features: torch.Tensor,
-        targets: torch.Tensor,
-        residual: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        self, features: torch.Tensor, residual: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
-        """Write a batch's mean gradients to ``gradients``, and return its raw outputs.
+        """Write a batch's gradients to ``gradients``, and return its raw outputs.
 
-        ``residual`` gives each row's gradient by the outputs, from outputs and targets.
+        ``residual`` gives the gradient of the batch's loss by its outputs.
         """
         rows = len(features)
         if rows not in self._buffers:
@@ -71,7 +168,7 @@ class DenseNetwork:
             self._buffers[rows] = (made[0], made[1])
         hidden, deltas = self._buffers[rows]
         outputs = self._run(features, hidden)
-        delta = residual(outputs, targets).div_(rows)
+        delta = residual(outputs)
         for layer in range(len(self._kernels) - 1, -1, -1):
             below = hidden[layer - 1] if layer else features
             torch.mm(below.t(), delta, out=self._kernel_gradients[layer])
@@ -87,24 +184,3 @@ class DenseNetwork:
             torch.addmm(self._biases[layer], signal, self._kernels[layer], out=into)
             signal = self._activate(into)
         return torch.addmm(self._biases[-1], signal, self._kernels[-1])
-
-
-def batch_loss(loss: Loss, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the mean loss of a batch; both tensors are [n, outputs]."""
-    if loss == "binary":
-        return functional.binary_cross_entropy_with_logits(outputs, targets)
-    if loss == "softmax":
-        return functional.cross_entropy(outputs, targets)
-    return 0.5 * functional.mse_loss(outputs, targets)
-
-
-def row_gradient(loss: Loss, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the gradient of each row's loss by its outputs, in a new tensor [n, outputs].
-
-    It is prediction minus target for all three; the targets of ``softmax`` sum to one.
-    """
-    if loss == "binary":
-        return torch.sigmoid(outputs).sub_(targets)
-    if loss == "softmax":
-        return torch.softmax(outputs, 1).sub_(targets)
-    return outputs - targets

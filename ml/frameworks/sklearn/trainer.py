@@ -47,6 +47,9 @@ class EstimatorLearner:
                 return predict_probabilities(self._estimator, features, self._problem.classes)
             return np.asarray(self._estimator.predict(features), np.float64)
 
+    def trace(self, train: Part, draws: Draws) -> None:
+        """Return nothing: an estimator trains itself, in no steps."""
+
     def parameters(self) -> int:
         """Return the number of coefficients, 0 for an estimator that has none."""
         arrays: list[Any] = []

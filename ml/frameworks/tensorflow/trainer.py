@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ml.core.contracts import NetworkSpec
+from ml.core.architectures import Pass, Weight, declare, forward
+from ml.core.batches import StagedRows, plan_epoch, predict_blocks, stage_rows
 from ml.core.learner import Floats32, Problem
-from ml.core.loop import objective
-from ml.core.optimizers import compiled_form, update_rates
+from ml.core.loop import Examples, TrainingState, objective
+from ml.core.ops import row_loss
+from ml.core.optimizers import compiled_form
+from ml.core.specs import NetworkSpec, OptimizerSpec
 from ml.frameworks.tensorflow.data import to_tensor
-from ml.frameworks.tensorflow.models import batch_loss, forward
+from ml.frameworks.tensorflow.models import OPS
 from ml.frameworks.tensorflow.serialization import export_weights, import_weights
 
 
@@ -24,130 +27,192 @@ class TensorFlowStepper:
     """Take steps over staged tensors; see ``ml.core.loop.Stepper``.
 
     An epoch is one call of a graph that loops over the batches and gathers each by its row
-    indices. Graphs are kept by architecture and width, so later replicates and cells of the
-    same form do not trace again.
+    indices. Graphs are kept by form and the padded shapes of the data, so that later replicates
+    and cells of the same form and shapes do not trace again.
     """
 
-    def __init__(self, spec: NetworkSpec, problem: Problem, weights: list[Floats32]) -> None:
+    def __init__(
+        self, spec: NetworkSpec, problem: Problem, weights: list[Floats32], seed: int
+    ) -> None:
         self._spec = spec
-        self._shapes = tuple(array.shape for array in weights)
-        size = sum(array.size for array in weights)
-        self._flat = tf.Variable(tf.zeros([size]))
-        self._slots = [tf.Variable(tf.zeros([size])) for _ in range(2)]
-        import_weights(self._flat, weights)
-        form = compiled_form(spec)
-        self._epoch = _epoch_function(form, problem, self._shapes)
-        self._predict = _predict_function(form, self._shapes)
+        self._seed = seed
+        self._form, self._problem = compiled_form(spec), problem
+        declared = declare(spec, problem)
+        self._trained = [weight.trained for weight in declared]
+        self._shapes = [weight.shape for weight in declared if weight.trained]
+        size = sum(math.prod(shape) for shape in self._shapes)
+        self._flat, *self._slots = (tf.Variable(tf.zeros([size])) for _ in range(3))
+        self._statistics = [tf.Variable(tf.zeros(w.shape)) for w in declared if not w.trained]
         self._updates = 0
-        self._features = self._targets = tf.zeros([0, 0])
+        self.load_weights(weights)
 
-    def stage(self, features: Floats32, targets: Floats32) -> None:
+    def stage(self, examples: Examples) -> None:
         """Hand over the training rows once."""
-        self._features, self._targets = to_tensor(features), to_tensor(targets)
+        self._staged = stage_rows(examples, self._spec.batch_size)
+        self._arrays = tuple(
+            to_tensor(array)
+            for array in (self._staged.features, self._staged.targets, self._staged.weights)
+        )
+        compiled = pays_to_compile(self._spec, self._problem, self._staged)
+        self._epoch = _epoch_function(self._form, self._problem, compiled=compiled)
 
     def epoch(self, order: NDArray[np.int64]) -> float:
         """Make one update per batch of rows in this order; return the mean loss over rows."""
-        updates = math.ceil(len(order) / self._spec.batch_size)
-        rates, epsilons = update_rates(self._spec.optimizer, self._updates, updates)
-        self._updates += updates
+        plan = plan_epoch(self._staged, self._spec, order, self._updates, self._seed)
+        self._updates += plan.updates
         total = self._epoch(
-            self._flat,
-            *self._slots,
-            self._features,
-            self._targets,
-            to_tensor(order),
-            to_tensor(rates),
-            to_tensor(epsilons),
+            (self._flat, *self._slots),
+            self._statistics,
+            self._arrays,
+            (to_tensor(plan.order), to_tensor(plan.rates), to_tensor(plan.keys)),
+            tf.constant(plan.rows),
+            tf.constant(plan.updates),
         )
-        return float(total) / len(order)
+        return float(total) / plan.rows
 
     def predict(self, features: Floats32) -> Floats32:
         """Return the raw outputs [n, outputs]."""
-        outputs: Floats32 = self._predict(self._flat, to_tensor(features)).numpy()
-        return outputs
+        function = _predict_function(self._form, self._problem)
+        return predict_blocks(
+            lambda block: function(self._flat, self._statistics, to_tensor(block)), features
+        )
 
     def weights(self) -> list[Floats32]:
         """Return copies of the weights."""
-        return export_weights(self._flat, self._shapes)
+        statistics = [variable.numpy() for variable in self._statistics]
+        return list(_merge(self._trained, export_weights(self._flat, self._shapes), statistics))
 
     def load_weights(self, weights: list[Floats32]) -> None:
         """Put these weights in place."""
-        import_weights(self._flat, weights)
+        pairs = list(zip(weights, self._trained, strict=True))
+        import_weights(self._flat, [w for w, trained in pairs if trained])
+        kept = [w for w, trained in pairs if not trained]
+        for variable, array in zip(self._statistics, kept, strict=True):
+            variable.assign(array)
+
+    def state(self) -> TrainingState:
+        """Return copies of all that the next update depends on."""
+        first, second = (export_weights(slot, self._shapes) for slot in self._slots)
+        return TrainingState(self.weights(), first, second, self._updates)
+
+    def load_state(self, state: TrainingState) -> None:
+        """Go on from this state."""
+        self.load_weights(state.weights)
+        for slot, arrays in zip(self._slots, (state.first, state.second), strict=True):
+            import_weights(slot, arrays)
+        self._updates = state.updates
+
+
+def pays_to_compile(spec: NetworkSpec, problem: Problem, staged: StagedRows) -> bool:
+    """Tell whether XLA saves more time than it takes, by an estimate that knows shapes alone.
+
+    It must not depend on what was compiled before: XLA rounds otherwise than the graph does.
+    """
+    return False
+
+
+def _merge(trained: Sequence[bool], weights: Any, statistics: Any) -> Iterator[Any]:
+    """Yield weights and statistics in the order in which a pass takes them."""
+    parts = {True: iter(weights), False: iter(statistics)}
+    return (next(parts[own]) for own in trained)
+
+
+def _views(flat: Any, declared: Sequence[Weight]) -> list[Any]:
+    """Return the trained weights out of the flat one."""
+    shapes = [weight.shape for weight in declared if weight.trained]
+    parts = tf.split(flat, [math.prod(shape) for shape in shapes])
+    return [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 @lru_cache(maxsize=128)
-def _epoch_function(
-    spec: NetworkSpec, problem: Problem, shapes: tuple[tuple[int, ...], ...]
-) -> Callable[..., Any]:
+def _epoch_function(spec: NetworkSpec, problem: Problem, *, compiled: bool) -> Callable[..., Any]:
     """Return a graph that trains one epoch; it takes the variables, so that cells share it."""
-    optimizer = spec.optimizer
+    declared = declare(spec, problem)
+    trained = [weight.trained for weight in declared]
 
     def epoch(
-        flat: Any,
-        first: Any,
-        second: Any,
-        features: Any,
-        targets: Any,
-        order: Any,
-        rates: Any,
-        epsilons: Any,
+        variables: Any, statistics: Any, arrays: Any, plan: Any, rows: Any, updates: Any
     ) -> Any:
-        rows = tf.shape(order)[0]
+        flat, first, second = variables
+        order, rates, keys = plan
+        batch = order.shape[1]
 
         def update(step: Any, total: Any) -> tuple[Any, Any]:
-            start = step * spec.batch_size
-            batch = order[start : tf.minimum(start + spec.batch_size, rows)]
+            picked = order[step]
+            present = tf.cast(step * batch + tf.range(batch) < rows, tf.float32)
+            count = tf.reduce_sum(present)
+            features, targets, share = (tf.gather(array, picked) for array in arrays)
+            weights = tf.identity(flat)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(flat)
-                outputs = forward(spec, _weights(flat, shapes), tf.gather(features, batch))
-                wanted = tf.gather(targets, batch)
-                mean = objective(problem, batch_loss, outputs, wanted)
-            gradient = tape.gradient(mean, flat)
-            if optimizer.name == "sgd":
-                tf.raw_ops.ResourceApplyMomentum(
-                    var=flat.handle,
-                    accum=first.handle,
-                    lr=rates[step],
-                    grad=gradient,
-                    momentum=optimizer.momentum,
+                tape.watch(weights)
+                run = Pass(
+                    OPS,
+                    spec,
+                    list(_merge(trained, _views(weights, declared), statistics)),
+                    training=True,
+                    present=present,
+                    key=keys[step],
                 )
-            else:
-                # The rates hold the bias corrections, so the powers must add none: zero.
-                tf.raw_ops.ResourceApplyAdam(
-                    var=flat.handle,
-                    m=first.handle,
-                    v=second.handle,
-                    beta1_power=0.0,
-                    beta2_power=0.0,
-                    lr=rates[step],
-                    beta1=optimizer.beta1,
-                    beta2=optimizer.beta2,
-                    epsilon=epsilons[step],
-                    grad=gradient,
-                )
-            return step + 1, total + mean * tf.cast(tf.shape(batch)[0], tf.float32)
+                outputs = forward(run, problem, features)
+                losses = objective(problem, partial(row_loss, OPS), outputs, targets)
+                mean = tf.reduce_sum(losses * (share * present / count))
+            gradient = tape.gradient(mean, weights)
+            _apply(spec.optimizer, (flat, first, second), weights, gradient, rates[step])
+            for variable, value in zip(statistics, run.statistics, strict=True):
+                variable.assign(value)
+            return step + 1, total + mean * count
 
-        updates = tf.shape(rates)[0]
         _, total = tf.while_loop(
             lambda step, _: step < updates, update, (0, 0.0), parallel_iterations=1
         )
         return total
 
-    traced: Callable[..., Any] = tf.function(epoch, reduce_retracing=True, autograph=False)
+    traced: Callable[..., Any] = tf.function(epoch, autograph=False, jit_compile=compiled)
     return traced
+
+
+def _apply(
+    optimizer: OptimizerSpec, variables: Any, weights: Any, gradient: Any, rates: Any
+) -> None:
+    """Update the flat weights and moments; the rates hold Adam's bias corrections."""
+    flat, first, second = variables
+    if optimizer.name == "adamw":
+        flat.assign(weights * rates[3])
+    elif optimizer.weight_decay:
+        gradient = gradient + optimizer.weight_decay * weights
+    if optimizer.name == "sgd":
+        tf.raw_ops.ResourceApplyMomentum(
+            var=flat.handle,
+            accum=first.handle,
+            lr=rates[0],
+            grad=gradient,
+            momentum=optimizer.momentum,
+        )
+        return
+    # The rates hold the bias corrections, so the powers must add none: zero.
+    tf.raw_ops.ResourceApplyAdam(
+        var=flat.handle,
+        m=first.handle,
+        v=second.handle,
+        beta1_power=0.0,
+        beta2_power=0.0,
+        lr=rates[1],
+        beta1=optimizer.beta1,
+        beta2=optimizer.beta2,
+        epsilon=rates[2],
+        grad=gradient,
+    )
 
 
 @lru_cache(maxsize=128)
-def _predict_function(spec: NetworkSpec, shapes: tuple[tuple[int, ...], ...]) -> Callable[..., Any]:
-    """Return a graph that computes the raw outputs from the flat variable and features."""
-    traced: Callable[..., Any] = tf.function(
-        lambda flat, features: forward(spec, _weights(flat, shapes), features),
-        reduce_retracing=True,
-        autograph=False,
-    )
+def _predict_function(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]:
+    """Return a graph that computes the raw outputs from the variables and features."""
+    declared = declare(spec, problem)
+    trained = [weight.trained for weight in declared]
+
+    def predict(flat: Any, statistics: Any, features: Any) -> Any:
+        weights = list(_merge(trained, _views(flat, declared), statistics))
+        return forward(Pass(OPS, spec, weights), problem, features)
+
+    traced: Callable[..., Any] = tf.function(predict, autograph=False)
     return traced
-
-
-def _weights(flat: Any, shapes: tuple[tuple[int, ...], ...]) -> list[Any]:
-    parts = tf.split(flat, [math.prod(shape) for shape in shapes])
-    return [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]

@@ -1,0 +1,117 @@
+"""Give compiled code shapes that many trainings share: padded batches, bucketed rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.core.learner import Floats32
+from ml.core.loop import Examples
+from ml.core.optimizers import LARGEST_BATCH, plan_updates
+from ml.core.specs import NetworkSpec
+
+# Beyond this many rows a prediction is made in blocks of it.
+LARGEST_BLOCK = 4096
+
+
+def bucket(count: int) -> int:
+    """Return the least power of two, or one and a half of one, of at least ``count`` and 8."""
+    power = 8
+    while power < count:
+        if power * 3 // 2 >= count:
+            return power * 3 // 2
+        power *= 2
+    return power
+
+
+def pad_rows(array: NDArray[Any], rows: int) -> NDArray[Any]:
+    """Return the array with zeros below, of so many rows."""
+    padded = np.zeros((rows, *array.shape[1:]), array.dtype)
+    padded[: len(array)] = array
+    return padded
+
+
+@dataclass(frozen=True)
+class StagedRows:
+    """Hold training rows padded to a bucket, and the shapes of an epoch over them.
+
+    ``batch`` is the number of rows in a batch, ``capacity`` the most updates in one call. Padded
+    rows are in no batch; a batch that is not full is filled with row 0 at weight 0.
+    """
+
+    features: Floats32
+    targets: Floats32
+    weights: Floats32
+    rows: int
+    batch: int
+    capacity: int
+
+
+def stage_rows(examples: Examples, batch_size: int) -> StagedRows:
+    """Pad the training rows for compiled code."""
+    rows = len(examples.features)
+    size = bucket(rows)
+    weights = np.ones(rows, np.float32) if examples.weights is None else examples.weights
+    batch = min(batch_size, size, LARGEST_BATCH)
+    return StagedRows(
+        features=pad_rows(examples.features, size),
+        targets=pad_rows(examples.targets, size),
+        weights=pad_rows(weights, size),
+        rows=rows,
+        batch=batch,
+        capacity=bucket(math.ceil(rows / batch)),
+    )
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """Hold the arguments of one call of compiled code, padded to the staged capacity.
+
+    ``order`` is int32 [capacity, batch]; ``rates`` is float32 [capacity, 4]: learning rate,
+    rate, epsilon and shrink of ``ml.core.optimizers.Updates``; ``keys`` is int32 [capacity].
+    """
+
+    order: NDArray[np.int32]
+    rates: Floats32
+    keys: NDArray[np.int32]
+    rows: int
+    updates: int
+
+
+def plan_epoch(
+    staged: StagedRows, spec: NetworkSpec, order: NDArray[np.int64], done: int, seed: int
+) -> EpochPlan:
+    """Lay out an epoch over rows in this order, ``done`` updates having been made before."""
+    updates = math.ceil(len(order) / staged.batch)
+    padded = np.zeros(staged.capacity * staged.batch, np.int32)
+    padded[: len(order)] = order
+    per_epoch = math.ceil(staged.rows / staged.batch)
+    planned = plan_updates(spec, done, updates, per_epoch, seed)
+    rates = np.zeros((staged.capacity, 4), np.float32)
+    for column, values in enumerate(
+        (planned.learning_rate, planned.rate, planned.epsilon, planned.shrink)
+    ):
+        rates[:updates, column] = values
+    return EpochPlan(
+        order=padded.reshape(staged.capacity, staged.batch),
+        rates=rates,
+        keys=pad_rows(planned.keys, staged.capacity),
+        rows=len(order),
+        updates=updates,
+    )
+
+
+def predict_blocks(predict: Callable[[Floats32], Any], features: Floats32) -> Floats32:
+    """Return the outputs of ``predict`` for all rows, which it is given in bucketed blocks."""
+    rows = len(features)
+    block = min(bucket(rows), LARGEST_BLOCK)
+    parts = [
+        np.asarray(predict(pad_rows(features[start : start + block], block)))
+        for start in range(0, max(rows, 1), block)
+    ]
+    return np.concatenate(parts)[:rows]
