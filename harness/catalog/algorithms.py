@@ -11,6 +11,7 @@ from ml.core.contracts import (
     NetworkSpec,
     OptimizerSpec,
     PreprocessingSpec,
+    ScheduleSpec,
     Task,
     TeacherSpec,
 )
@@ -48,7 +49,55 @@ NETWORKS: dict[str, NetworkSpec] = {
         optimizer=OptimizerSpec(learning_rate=2e-3),
         batch_size=64,
     ),
+    "resnet": NetworkSpec(
+        architecture="resnet",
+        hidden=(48,),
+        width=32,
+        norm="batch",
+        dropout=0.1,
+        optimizer=OptimizerSpec(name="adamw", learning_rate=3e-3, weight_decay=1e-2),
+        schedule=ScheduleSpec(name="cosine", warmup=1),
+        epochs=30,
+        batch_size=64,
+    ),
+    "cnn": NetworkSpec(
+        architecture="cnn",
+        hidden=(8, 8),
+        optimizer=OptimizerSpec(learning_rate=2e-3),
+        epochs=30,
+        batch_size=64,
+    ),
+    "transformer": NetworkSpec(
+        architecture="transformer",
+        hidden=(32,),
+        width=16,
+        heads=2,
+        tokens=12,
+        norm="layer",
+        activation="gelu",
+        optimizer=OptimizerSpec(name="adamw", learning_rate=5e-3, weight_decay=1e-3),
+        schedule=ScheduleSpec(name="cosine", warmup=1),
+        epochs=20,
+        batch_size=64,
+    ),
+    "gru": NetworkSpec(
+        architecture="rnn",
+        hidden=(16,),
+        optimizer=OptimizerSpec(learning_rate=5e-3),
+        epochs=30,
+        batch_size=64,
+    ),
+    "lstm": NetworkSpec(
+        architecture="rnn",
+        cell="lstm",
+        hidden=(16,),
+        optimizer=OptimizerSpec(learning_rate=5e-3),
+        epochs=30,
+        batch_size=64,
+    ),
 }
+# These cost many times what an mlp does, so they see fewer rows.
+ROWS: dict[str, int] = {"resnet": 2_000, "cnn": 5_000, "transformer": 2_000}
 
 BOOSTING = EstimatorSpec(estimator="hist_gradient_boosting", params={"max_iter": 60})
 FOREST = EstimatorSpec(
@@ -87,7 +136,13 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         ),
     ),
     *(
-        Algorithm(name, framework, network)
+        Algorithm(
+            name,
+            framework,
+            network,
+            tasks=("forecasting",) if network.architecture == "rnn" else TASKS,
+            rows=ROWS.get(name),
+        )
         for framework in NEURAL
         for name, network in NETWORKS.items()
     ),

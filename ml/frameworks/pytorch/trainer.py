@@ -57,6 +57,7 @@ class TorchStepper:
         self._shares = None if examples.weights is None else to_tensor(examples.weights)
         self._per_epoch = -(-len(examples.features) // self._spec.batch_size)
 
+    @torch.no_grad()
     def epoch(self, order: NDArray[np.int64]) -> float:
         """Make one update per batch of rows in this order; return the mean loss over rows."""
         size = self._spec.batch_size
@@ -68,16 +69,16 @@ class TorchStepper:
         self._steps = torch.tensor(float(self._updates))
         learn = self._learn_by_hand if self._dense else self._learn_by_autograd
         learnt = []
-        for step, (batch, wanted, share) in enumerate(
-            zip(
-                features.split(size),
-                targets.split(size),
-                [None] * updates if shares is None else shares.split(size),
-                strict=True,
-            )
+        for batch, wanted, share, rate, key in zip(
+            features.split(size),
+            targets.split(size),
+            [None] * updates if shares is None else shares.split(size),
+            plan.learning_rate.tolist(),
+            plan.keys.tolist(),
+            strict=True,
         ):
-            learnt.append(learn(batch, wanted, share, plan.keys[step]))
-            self._update(float(plan.learning_rate[step]))
+            learnt.append(learn(batch, wanted, share, key))
+            self._update(rate)
         self._updates += updates
         if not self._dense:
             return float(sum(learnt)) / len(order)
@@ -113,8 +114,7 @@ class TorchStepper:
             import_weights(views, arrays)
         self._updates = state.updates
 
-    @torch.no_grad()
-    def _learn_by_hand(self, features: Any, targets: Any, share: Any, key: Any) -> torch.Tensor:
+    def _learn_by_hand(self, features: Any, targets: Any, share: Any, key: int) -> torch.Tensor:
         """Put a batch's gradient in place, and return its outputs."""
 
         def residual(outputs: torch.Tensor) -> torch.Tensor:
@@ -127,11 +127,14 @@ class TorchStepper:
         assert self._dense is not None
         return self._dense.learn(features, residual)
 
-    def _learn_by_autograd(self, features: Any, targets: Any, share: Any, key: Any) -> torch.Tensor:
+    @torch.enable_grad()
+    def _learn_by_autograd(self, features: Any, targets: Any, share: Any, key: int) -> torch.Tensor:
         """Put a batch's gradient in place, and return its summed loss."""
         leaves = [leaf.detach().requires_grad_() for leaf in self._trained]
         weights = self._in_order(leaves)
-        run = Pass(OPS, self._spec, weights, training=True, key=torch.tensor(key))
+        run = Pass(
+            OPS, self._spec, weights, training=True, key=torch.tensor(key, dtype=torch.int32)
+        )
         outputs = forward(run, self._problem, features)
         losses = objective(self._problem, self._row_loss, outputs, targets)
         mean = (losses if share is None else losses * share).sum() / len(features)
@@ -147,7 +150,6 @@ class TorchStepper:
         parts = {True: iter(trained), False: iter(self._statistics)}
         return [next(parts[own]) for own in self._is_trained]
 
-    @torch.no_grad()
     def _update(self, rate: float) -> None:
         """Move the flat weights by the flat gradient."""
         optimizer = self._spec.optimizer

@@ -53,7 +53,7 @@ class TensorFlowStepper:
             to_tensor(array)
             for array in (self._staged.features, self._staged.targets, self._staged.weights)
         )
-        compiled = pays_to_compile(self._spec, self._problem, self._staged)
+        compiled = pays_to_compile(self._spec, self._staged)
         self._epoch = _epoch_function(self._form, self._problem, compiled=compiled)
 
     def epoch(self, order: NDArray[np.int64]) -> float:
@@ -103,12 +103,20 @@ class TensorFlowStepper:
         self._updates = state.updates
 
 
-def pays_to_compile(spec: NetworkSpec, problem: Problem, staged: StagedRows) -> bool:
-    """Tell whether XLA saves more time than it takes, by an estimate that knows shapes alone.
+# How many updates XLA's compilation costs, as measured: it takes 1 s and saves 0.12 ms an update
+# for an mlp, 6 s and 0.8 ms for a gru, 5 s and 13 ms for a transformer.
+UPDATES_TO_COMPILE = {"transformer": 400}
+UPDATES_TO_COMPILE_OTHERS = 8_000
 
-    It must not depend on what was compiled before: XLA rounds otherwise than the graph does.
+
+def pays_to_compile(spec: NetworkSpec, staged: StagedRows) -> bool:
+    """Tell whether XLA saves more time than it takes, by an estimate from the request alone.
+
+    It must not depend on what was compiled before: XLA rounds otherwise than the graph does,
+    and a result must not depend on what its worker did earlier.
     """
-    return False
+    updates = spec.epochs * math.ceil(staged.rows / staged.batch)
+    return updates >= UPDATES_TO_COMPILE.get(spec.architecture, UPDATES_TO_COMPILE_OTHERS)
 
 
 def _merge(trained: Sequence[bool], weights: Any, statistics: Any) -> Iterator[Any]:
