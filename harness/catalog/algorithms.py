@@ -53,7 +53,7 @@ NETWORKS: dict[str, NetworkSpec] = {
         architecture="resnet",
         hidden=(48,),
         width=32,
-        norm="batch",
+        norm="layer",
         dropout=0.1,
         optimizer=OptimizerSpec(name="adamw", learning_rate=3e-3, weight_decay=1e-2),
         schedule=ScheduleSpec(name="cosine", warmup=1),
