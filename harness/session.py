@@ -70,7 +70,7 @@ class MatrixSession:
         return self._journal.append_judged(
             cell.dataset,
             cell.algorithm,
-            lambda before: _make_record(self._journal.run, cell, execution, started, before),
+            lambda before: make_record(self._journal.run, cell, execution, started, before),
         )
 
     def _execute(self, cell: Cell) -> Execution:
@@ -112,9 +112,10 @@ class CellRun:
         return self._session.record(self.cell)
 
 
-def _make_record(
+def make_record(
     run: str, cell: Cell, execution: Execution, started: str, before: Sequence[Record]
 ) -> Record:
+    """Judge how a cell ended, beside the records that its run has already."""
     response = execution.response
     result = response if isinstance(response, TrainResult) else None
     failure = response if isinstance(response, Failure) else None
