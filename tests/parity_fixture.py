@@ -1,8 +1,13 @@
 """Make cells and results with traces, for the tests of parity."""
 
+import time
 from pathlib import Path
 
 from harness.cell import Cell
+from harness.execute.executor import Execution
+from harness.session import make_record
+from harness.store.environment import describe_run
+from harness.store.journal import Journal, now
 from ml.core.contracts import (
     Budget,
     DataSummary,
@@ -97,3 +102,17 @@ def make_traced(
         versions={},
         threads=1,
     )
+
+
+def open_journal(folder):
+    return Journal(folder, lambda name: describe_run(name, folder, ("pytest",), 1))
+
+
+def append(journal, cell, response, pause=0.0):
+    """Append a cell's record as a session does; the pause lies between reading and appending."""
+
+    def judge(before):
+        time.sleep(pause)
+        return make_record(journal.run, cell, Execution(response, 1.0), now(), before)
+
+    return journal.append_judged(cell.dataset, cell.algorithm, judge)

@@ -1,34 +1,18 @@
 """Append cells of all frameworks to one journal, and see each pair of them compared once."""
 
 import multiprocessing
-import time
 from itertools import combinations
 
 import pytest
-from parity_fixture import make_cell, make_trace, make_traced
+from parity_fixture import append, make_cell, make_trace, make_traced, open_journal
 
-from harness.execute.executor import Execution
-from harness.session import make_record
-from harness.store.environment import describe_run
-from harness.store.journal import JOURNAL, Journal, now, read_run
+from harness.store.journal import JOURNAL, read_run
 from ml.core.contracts import ErrorInfo, Failure
 
 pytestmark = pytest.mark.unit
 
 FRAMEWORKS = ("pytorch", "tensorflow", "jax")
 DATASETS = 12
-
-
-def open_journal(folder):
-    return Journal(folder, lambda name: describe_run(name, folder, ("pytest",), 1))
-
-
-def append(journal, cell, response, pause=0.0):
-    def judge(before):
-        time.sleep(pause)
-        return make_record(journal.run, cell, Execution(response, 1.0), now(), before)
-
-    return journal.append_judged(cell.dataset, cell.algorithm, judge)
 
 
 def append_many(folder, frameworks, barrier):
