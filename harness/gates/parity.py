@@ -85,12 +85,17 @@ def describe_comparison(comparison: Comparison) -> str:
     one, two = comparison.frameworks
     failing = next((rung for rung in comparison.rungs if not rung.passes), None)
     if failing is None:
-        measured = [rung for rung in comparison.rungs if rung.limit > 0]
-        numbers = ", ".join(f"{rung.name} {rung.word}" for rung in measured)
-        return f"{one} and {two} agree: {numbers}"
+        farthest = max(comparison.rungs, key=_share)
+        if not farthest.difference:
+            return f"{one} and {two} agree in every digit"
+        return f"{one} and {two} agree, least at {farthest.name}: {_describe_rung(farthest)}"
     place = comparison.rungs.index(failing)
     agreed = f"; up to {comparison.rungs[place - 1].name} they agree" if place else ""
     return f"{one} and {two} drift apart at {failing.name}: {_describe_rung(failing)}{agreed}"
+
+
+def _share(rung: Rung) -> float:
+    return (rung.difference or 0.0) / rung.limit if rung.limit else 0.0
 
 
 def _describe_rung(rung: Rung) -> str:

@@ -29,6 +29,11 @@ class Compared:
         return "failed" if self.expected is None else "expected"
 
     @property
+    def place(self) -> tuple[int, ...]:
+        """Return where the pair stands among all pairs, in the order of the frameworks."""
+        return tuple(map(FRAMEWORKS.index, self.comparison.frameworks))
+
+    @property
     def cells(self) -> tuple[str, str]:
         """Return the two cells, in the order of their frameworks."""
         cell, other = self.record.cell, self.comparison.other
@@ -89,7 +94,7 @@ def sum_up_pairs(compared: Sequence[Compared]) -> list[PairRow]:
             expected=sum(one.state == "expected" for one in found),
             worst=tuple(_find_worst(name, found) for name in RUNGS),
         )
-        for pair, found in sorted(pairs.items(), key=lambda entry: _place(entry[0]))
+        for pair, found in sorted(pairs.items(), key=lambda entry: entry[1][0].place)
     ]
 
 
@@ -112,7 +117,3 @@ def _badness(one: Compared) -> tuple[int, float]:
 
 def _size(difference: float | None) -> float:
     return math.inf if difference is None else difference
-
-
-def _place(pair: tuple[Framework, Framework]) -> tuple[int, int]:
-    return FRAMEWORKS.index(pair[0]), FRAMEWORKS.index(pair[1])
