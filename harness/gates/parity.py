@@ -33,7 +33,7 @@ FREE_FIELDS = ("id", "artifact_dir")
 def compare_siblings(
     cell: Cell, result: TrainResult, before: Sequence[Record]
 ) -> tuple[Comparison, ...]:
-    """Compare a cell's result with those of the same request in other frameworks.
+    """Compare a cell's result with those of the same request, in the order of the frameworks.
 
     ``before`` are records that the run has already. One is passed over that is of the same
     framework or of another mode, is not ok, has no trace, or answers another request.
@@ -43,7 +43,7 @@ def compare_siblings(
     request = _strip(cell.to_request().model_dump(mode="json"))
     place = FRAMEWORKS.index(cell.framework)
     found = []
-    for record in before:
+    for record in sorted(before, key=lambda record: FRAMEWORKS.index(record.framework)):
         other = record.result
         if (
             record.framework == cell.framework
