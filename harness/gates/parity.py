@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 from harness.cell import Cell
 from harness.gates.score import score_result
+from harness.store.ladder import FRAMEWORKS
 from harness.store.record import Comparison, Record, Rung, RungName
-from ml.core.contracts import Framework, TrainResult
+from ml.core.contracts import TrainResult
 
 # The relative differences that are allowed. That after 100 updates is no target of its own: it
 # bounds what a hundred updates make of the roundings before them.
@@ -25,7 +26,6 @@ METRIC_LIMIT = 0.02
 BOUNDED_METRICS = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "average_precision")
 # After how many updates a rung is there; a shorter training rightly lacks it.
 UPDATES: dict[RungName, int] = {"weights_10": 10, "weights_100": 100}
-FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 # What the requests of two frameworks for the same cell may differ in.
 FREE_FIELDS = ("id", "artifact_dir")
 
