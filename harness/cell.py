@@ -56,10 +56,13 @@ class Cell:
         digest = hashlib.blake2b(self.dataset.encode(), digest_size=8).digest()
         return int.from_bytes(digest, "big") >> 1
 
-    def expected_failure(self, gate: str) -> str | None:
-        """Return the declared reason why this gate fails for this cell, if there is one."""
+    def expected_failure(self, gate: str, cell: str | None = None) -> str | None:
+        """Return the declared reason why this gate fails for this cell, if there is one.
+
+        ``cell`` asks for another cell of the dataset by its id.
+        """
         for declared in self.expected_failures:
-            if declared.gate == gate and fnmatchcase(self.id, declared.cells):
+            if declared.gate == gate and fnmatchcase(cell or self.id, declared.cells):
                 return declared.reason
         return None
 

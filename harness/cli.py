@@ -1,8 +1,10 @@
-"""Offer `mlmatrix …`: the data room's commands, the frameworks' health, the report page."""
+"""Offer `mlmatrix …`: the data room's commands, the frameworks' health and parity, the page."""
 
 from __future__ import annotations
 
 import argparse
+import difflib
+import json
 import subprocess
 import sys
 import tempfile
@@ -21,11 +23,17 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("data", help="list, show, describe and materialise datasets")
     commands.add_parser("frameworks", help="what is installed, and does it train a tiny model")
     report = commands.add_parser("report", help="make reports/index.html from the journals again")
-    report.add_argument("--reports", default="reports", metavar="DIR", help="default: reports")
+    parity = commands.add_parser("parity", help="how far the frameworks are apart, rung by rung")
+    parity.add_argument("run", nargs="?", metavar="RUN", help="a run's name (default: the newest)")
+    parity.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    for command in (report, parity):
+        command.add_argument("--reports", default="reports", metavar="DIR", help="default: reports")
     options = parser.parse_args(given)
     if options.command == "frameworks":
         return _frameworks()
     try:
+        if options.command == "parity":
+            return _parity(Path(options.reports), options.run, options.format)
         return _report(Path(options.reports))
     except MatrixError as problem:
         print(f"error: {problem}", file=sys.stderr)
@@ -51,15 +59,59 @@ def _frameworks() -> int:
     return int(any(one.health not in ("ok", "missing") for one in found))
 
 
+def _parity(reports: Path, name: str | None, form: str) -> int:
+    from harness.store.journal import read_run
+    from harness.store.ladder import list_comparisons
+    from harness.terminal import describe_ladder, ladder_as_json
+
+    folder = _choose(_list_runs(reports), name)
+    run = read_run(folder)
+    for text in run.damage:
+        print(f"damaged: {text}", file=sys.stderr)
+    compared = list_comparisons(run.records)
+    if not compared:
+        raise MatrixError(
+            f"run {folder.name} compared no two frameworks",
+            expected="the same network trained in two frameworks of the run",
+            remedy="run `pytest -m slow_matrix` with pytorch, tensorflow and jax",
+        )
+    if form == "json":
+        print(json.dumps(ladder_as_json(folder.name, compared), indent=2, ensure_ascii=False))
+    else:
+        print("\n".join([f"run {folder.name}", *describe_ladder(compared)]))
+    return int(any(one.state == "failed" for one in compared))
+
+
 def _report(reports: Path) -> int:
     from harness.report.site import write_site
-    from harness.store.journal import list_runs, read_run
+    from harness.store.journal import read_run
 
-    runs = [read_run(folder) for folder in list_runs(reports)]
+    print(write_site(reports, [read_run(folder) for folder in _list_runs(reports)]))
+    return 0
+
+
+def _list_runs(reports: Path) -> list[Path]:
+    from harness.store.journal import list_runs
+
+    runs = list_runs(reports)
     if not runs:
         raise MatrixError(
             f"there are no runs in {reports / 'runs'}",
             remedy="run `pytest -m slow_matrix` first, or name another folder with --reports",
         )
-    print(write_site(reports, runs))
-    return 0
+    return runs
+
+
+def _choose(runs: list[Path], name: str | None) -> Path:
+    if name is None:
+        return runs[0]
+    # The name is looked up and never joined to a path.
+    for folder in runs:
+        if folder.name == name:
+            return folder
+    names = [folder.name for folder in runs]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    raise MatrixError(
+        f"there is no run {name!r} in {runs[0].parent}",
+        remedy=f"did you mean {near[0]!r}?" if near else f"the newest is {names[0]!r}",
+    )

@@ -132,12 +132,16 @@ class Reporter:
         if "_journal" not in self.__dict__ or not self._journal.exists:
             return
         from harness.store.journal import read_run
-        from harness.terminal import summarize_run
+        from harness.terminal import summarize_parity, summarize_run
 
+        run = read_run(self._journal.folder)
+        tables = {"parity": summarize_parity(run.records), "matrix": summarize_run(run)}
         terminalreporter.ensure_newline()
-        terminalreporter.section("matrix")
-        for line in summarize_run(read_run(self._journal.folder)):
-            terminalreporter.write_line(line)
+        for title, lines in tables.items():
+            if lines:
+                terminalreporter.section(title)
+            for line in lines:
+                terminalreporter.write_line(line)
         terminalreporter.write_line("")
         terminalreporter.write_line(f"journal: {self._shown(self._journal.folder)}")
         if self._page is not None:

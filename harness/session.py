@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness.catalog.datasets import BrokenDataset
 from harness.catalog.frameworks import FRAMEWORKS
 from harness.catalog.product import load_catalog, select_cells
 from harness.cell import Cell
 from harness.execute.executor import Execution, Executor
 from harness.execute.local import LocalExecutor
-from harness.gates.judge import judge_cell, score_result
+from harness.gates.judge import judge_cell
+from harness.gates.parity import compare_siblings
+from harness.gates.score import score_result
 from harness.markers import MatrixMarker
 from harness.options import Settings
 from harness.store.journal import Journal, now
@@ -63,9 +67,11 @@ class MatrixSession:
     def _run(self, cell: Cell) -> Record:
         started = now()
         execution = self._execute(cell)
-        record = _make_record(self._journal.run, cell, execution, started)
-        self._journal.append(record)
-        return record
+        return self._journal.append_judged(
+            cell.dataset,
+            cell.algorithm,
+            lambda before: make_record(self._journal.run, cell, execution, started, before),
+        )
 
     def _execute(self, cell: Cell) -> Execution:
         missing = self.missing(cell)
@@ -106,12 +112,16 @@ class CellRun:
         return self._session.record(self.cell)
 
 
-def _make_record(run: str, cell: Cell, execution: Execution, started: str) -> Record:
+def make_record(
+    run: str, cell: Cell, execution: Execution, started: str, before: Sequence[Record]
+) -> Record:
+    """Judge how a cell ended, beside the records that its run has already."""
     response = execution.response
     result = response if isinstance(response, TrainResult) else None
     failure = response if isinstance(response, Failure) else None
     score = score_result(result) if result else None
-    verdicts = judge_cell(cell, response, score)
+    comparisons = compare_siblings(cell, result, before) if result else ()
+    verdicts = judge_cell(cell, response, score, comparisons)
     broken = [verdict for verdict in verdicts if verdict.breaks]
     reason = failure.error.message if failure else "; ".join(v.text for v in broken)
     return Record(
@@ -130,6 +140,7 @@ def _make_record(run: str, cell: Cell, execution: Execution, started: str) -> Re
         error=failure.error if failure else None,
         score=score,
         verdicts=verdicts,
+        comparisons=comparisons,
         request=cell.to_request().model_dump(mode="json"),
         result=result,
     )

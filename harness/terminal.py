@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness.store.journal import RunJournal
-from harness.store.record import Record
+from harness.store.ladder import Compared, list_comparisons, sum_up_pairs
+from harness.store.record import RUNGS, Record, Rung
 
 SECONDS_BETWEEN_LINES = 10.0
+SIGNS = {"passed": "", "expected": "△ ", "failed": "✕ "}
 TABLE = "framework cells ok failed expected unavailable beat-baseline training"
 
 
@@ -144,6 +146,85 @@ def lay_out(rows: Sequence[tuple[str, ...]], left: int = 1) -> list[str]:
         )
         for row in rows
     ]
+
+
+def summarize_parity(records: Iterable[Record]) -> list[str]:
+    """Return the table of the pairs of frameworks, empty where none were compared.
+
+    It has the worst difference of each rung over the cells of a pair.
+    """
+    rows = [("frameworks", "cells", "failed", "expected", *RUNGS)]
+    for pair in sum_up_pairs(list_comparisons(records)):
+        worst = ["–" if one is None else f"{SIGNS[one.state]}{one.rung.word}" for one in pair.worst]
+        counts = (pair.cells, pair.failed, pair.expected)
+        rows.append((" – ".join(pair.frameworks), *map(str, counts), *worst))
+    return lay_out(rows) if len(rows) > 1 else []
+
+
+def describe_ladder(compared: Sequence[Compared]) -> list[str]:
+    """Return a table with a line per comparison and its differences, then limits and reasons."""
+    rows = [("dataset", "algorithm", "mode", "frameworks", *RUNGS)]
+    for one in compared:
+        record = one.record
+        rungs = [one.find(name) for name in RUNGS]
+        words = ["–" if rung is None else _sign(rung, one.state) + rung.word for rung in rungs]
+        names = (record.dataset, record.algorithm, record.mode)
+        rows.append((*names, " – ".join(one.comparison.frameworks), *words))
+    limits: dict[str, set[float]] = {}
+    for one in compared:
+        for rung in one.comparison.rungs:
+            limits.setdefault(rung.name, set()).add(rung.limit)
+    words = [_limit(limits.get(name, set())) for name in RUNGS]
+    rows.append(("limit", "", "", "", *words))
+    lines = [line.rstrip() for line in lay_out(rows, left=4)]
+    apart = [one for one in compared if one.state != "passed"]
+    for state, title in (("failed", "beyond the limit:"), ("expected", "as declared:")):
+        chosen = [one for one in apart if one.state == state]
+        lines += ["", title] if chosen else []
+        lines += [f"  {line}" for one in chosen for line in _explain(one)]
+    return lines
+
+
+def ladder_as_json(run: str, compared: Sequence[Compared]) -> dict[str, Any]:
+    """Return the comparisons of a run as plain values, the worst first."""
+    return {
+        "run": run,
+        "comparisons": [
+            {
+                "dataset": one.record.dataset,
+                "algorithm": one.record.algorithm,
+                "mode": one.record.mode,
+                "frameworks": list(one.comparison.frameworks),
+                "cells": list(one.cells),
+                "state": one.state,
+                "expected": one.expected,
+                "rungs": [
+                    {**rung.model_dump(), "passes": rung.passes} for rung in one.comparison.rungs
+                ],
+            }
+            for one in compared
+        ],
+    }
+
+
+def _explain(one: Compared) -> list[str]:
+    first = next(rung for rung in one.comparison.rungs if not rung.passes)
+    why = first.reason or f"{first.values or ''} {first.word}, limit {first.limit:.2g}".strip()
+    lines = [f"{' and '.join(one.cells)}, {first.name}: {why}"]
+    return lines if one.expected is None else [*lines, f"  {one.expected}"]
+
+
+def _sign(rung: Rung, state: str) -> str:
+    return "" if rung.passes else SIGNS[state]
+
+
+def _limit(limits: set[float]) -> str:
+    if not limits:
+        return "–"
+    least, most = min(limits), max(limits)
+    if most == 0:
+        return "equal"
+    return f"{least:g}" if least == most else f"{least:.2g}…{most:.2g}"
 
 
 def _duration(seconds: float) -> str:

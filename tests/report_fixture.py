@@ -5,7 +5,16 @@ import random
 from pathlib import Path
 
 from harness.store.journal import RunJournal
-from harness.store.record import End, Head, Record, Score, TestLine, Verdict
+from harness.store.record import (
+    Comparison,
+    End,
+    Head,
+    Record,
+    Rung,
+    Score,
+    TestLine,
+    Verdict,
+)
 from ml.core.contracts import (
     GREATER_IS_BETTER,
     DataSummary,
@@ -191,7 +200,20 @@ def make_hostile(folder: Path, text: str = HOSTILE) -> RunJournal:
         "mlp",
         "pytorch",
         score=make_score(0.9, 0.5, metric=text),
-        verdicts=(Verdict(gate=text, status="fail", text=text, expected=text),),
+        verdicts=(
+            Verdict(gate=text, status="fail", text=text, expected=text),
+            Verdict(gate="in_parity", status="fail", text=text, expected=text),
+        ),
+        comparisons=(
+            Comparison(
+                frameworks=("pytorch", "jax"),
+                other=text,
+                rungs=(
+                    Rung(name="forward", difference=None, limit=1e-6, reason=text),
+                    Rung(name="metric", difference=0.5, limit=0.02, values=text),
+                ),
+            ),
+        ),
         result=result.model_copy(
             update={
                 "replicates": (replicate,),

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from report_fixture import make_head, make_record, make_result, make_score
 
+from harness.gates.parity import LIMITS, METRIC_LIMIT, describe_comparison
 from harness.store.journal import RunJournal
-from harness.store.record import End, TestLine, Verdict
+from harness.store.record import RUNGS, Comparison, End, Rung, TestLine, Verdict
 from ml.core.contracts import ErrorInfo
 
 DATASETS = {
@@ -40,6 +41,7 @@ ALGORITHMS = {
     ],
     "pytorch": ["linear", "mlp"],
     "tensorflow": ["linear", "mlp"],
+    "jax": ["linear", "mlp"],
 }
 TRACEBACK = """Traceback (most recent call last):
   File "ml/core/loop.py", line 83, in fit
@@ -105,6 +107,11 @@ FAILURES = {
     "diabetes-linear-pytorch-train": "diverged",
     "oils-svm-sklearn-train": "data_invalid",
 }
+DRIFTING = {
+    "gss_abortion-mlp-jax-train": None,
+    "parkinson_speech-linear-jax-train": "a division near zero, found in the first epoch",
+}
+SIZES = (0.0, 0.0, 4e-8, 3e-8, 2e-7, 6e-7, 2e-6, 4e-5, 6e-3)
 WORSE = ("churn_tv-svm-sklearn-train", "txhousing_sales-svm-sklearn-train")
 
 
@@ -187,6 +194,40 @@ def make_matrix_record(dataset, algorithm, framework, task):
     )
 
 
+def make_comparison(record, other):
+    """Make a comparison with a record of an earlier framework."""
+    draw = random.Random(f"{record.cell} {other.cell}")
+    rungs = []
+    for name, size in zip(RUNGS, SIZES, strict=True):
+        difference = size * draw.uniform(0.1, 1.0)
+        if record.cell in DRIFTING and name.startswith("weights"):
+            difference = min(0.3, 1000 * difference)
+        limit = LIMITS.get(name, METRIC_LIMIT if name == "metric" else 0.0)
+        values = "roc_auc 0.8105 and 0.8131" if name == "metric" else None
+        if name != "weights_100" or record.dataset != "leaf_flavia":
+            rungs.append(Rung(name=name, difference=difference, limit=limit, values=values))
+    pair = (other.framework, record.framework)
+    return Comparison(frameworks=pair, other=other.cell, rungs=tuple(rungs))
+
+
+def compare_frameworks(record, others):
+    """Return the record with its comparisons and what the gate says of them."""
+    comparisons = tuple(make_comparison(record, other) for other in others)
+    ordered = sorted(comparisons, key=lambda comparison: comparison.passes)
+    text = "; ".join(map(describe_comparison, ordered))
+    passes = all(comparison.passes for comparison in comparisons)
+    verdict = Verdict(
+        gate="in_parity",
+        status="not_applicable" if not comparisons else "pass" if passes else "fail",
+        text=text or "no other framework has run this cell before",
+        expected=DRIFTING.get(record.cell),
+    )
+    changes = {"comparisons": comparisons, "verdicts": (*record.verdicts, verdict)}
+    return record.model_copy(
+        update={**changes, "reason": text if verdict.breaks else record.reason}
+    )
+
+
 def make_matrix(folder: Path) -> RunJournal:
     """Make a run of 21 datasets with every kind of failure; ``folder`` names the run."""
     records = []
@@ -200,6 +241,15 @@ def make_matrix(folder: Path) -> RunJournal:
                         outcome = "unavailable"
                     if outcome:
                         record = make_failure(dataset, algorithm, framework, outcome, task=task)
+                    elif framework != "sklearn":
+                        names = (dataset, algorithm, "ok")
+                        others = [
+                            other
+                            for other in records
+                            if (other.dataset, other.algorithm, other.outcome) == names
+                            and other.framework != "sklearn"
+                        ]
+                        record = compare_frameworks(record, others)
                     records.append(record)
     tests = [
         TestLine(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from harness.cell import Cell
-from harness.store.record import Score, Verdict
+from harness.gates.parity import describe_comparison
+from harness.gates.score import score_result as score_result
+from harness.store.record import Comparison, Score, Verdict
 from ml.core.contracts import Failure, TrainResult
 
 Status = Literal["pass", "fail", "not_applicable"]
@@ -15,51 +16,48 @@ GATES: dict[str, str] = {
     "outcome": "the cell ended with a result",
     "beats_baseline": "the model is better than the dummy baseline by more than the spread",
     "time_budget": "training stayed within the cell's time budget",
+    "in_parity": "the frameworks that ran the same cell agree, from the split to the metric",
 }
 
 
-def score_result(result: TrainResult) -> Score | None:
-    """Condense the replicates' primary metric; None where some replicate does not define it."""
-    pairs = [
-        (replicate.metrics[result.metric], replicate.baseline[result.metric])
-        for replicate in result.replicates
-        if result.metric in replicate.metrics and result.metric in replicate.baseline
-    ]
-    if len(pairs) < len(result.replicates):
-        return None
-    sign = 1.0 if result.greater_is_better else -1.0
-    improvements = [sign * (value - baseline) for value, baseline in pairs]
-    return Score(
-        metric=result.metric,
-        greater_is_better=result.greater_is_better,
-        value=statistics.fmean(value for value, _ in pairs),
-        baseline=statistics.fmean(baseline for _, baseline in pairs),
-        improvement=statistics.fmean(improvements),
-        spread=statistics.stdev(improvements) if len(improvements) > 1 else 0.0,
-    )
-
-
 def judge_cell(
-    cell: Cell, response: TrainResult | Failure, score: Score | None
+    cell: Cell,
+    response: TrainResult | Failure,
+    score: Score | None,
+    comparisons: Sequence[Comparison] = (),
 ) -> tuple[Verdict, ...]:
-    """Return one verdict per gate, in the order of ``GATES``."""
+    """Return one verdict per gate, in the order of ``GATES``.
+
+    ``comparisons`` are those with the same cell of the frameworks that ran before.
+    """
     return tuple(
-        Verdict(gate=gate, status=status, text=text, expected=cell.expected_failure(gate))
-        for gate, status, text in _verdicts(cell, response, score)
+        Verdict(
+            gate=gate,
+            status=status,
+            text=text,
+            expected=_declared(cell, comparisons)
+            if (gate, status) == ("in_parity", "fail")
+            else cell.expected_failure(gate),
+        )
+        for gate, status, text in _verdicts(cell, response, score, comparisons)
     )
 
 
 def _verdicts(
-    cell: Cell, response: TrainResult | Failure, score: Score | None
+    cell: Cell,
+    response: TrainResult | Failure,
+    score: Score | None,
+    comparisons: Sequence[Comparison],
 ) -> Iterator[tuple[str, Status, str]]:
     if isinstance(response, Failure):
         yield "outcome", "fail", f"{response.outcome}: {response.error.message}"
-        for gate in ("beats_baseline", "time_budget"):
+        for gate in ("beats_baseline", "time_budget", "in_parity"):
             yield gate, "not_applicable", "there is no result to judge"
         return
     yield "outcome", "pass", f"{len(response.replicates)} replicates"
     yield ("beats_baseline", *_beats_baseline(cell, response, score))
     yield ("time_budget", *_time_budget(cell, response))
+    yield ("in_parity", *_in_parity(response, comparisons))
 
 
 def _beats_baseline(cell: Cell, result: TrainResult, score: Score | None) -> tuple[Status, str]:
@@ -85,3 +83,25 @@ def _time_budget(cell: Cell, result: TrainResult) -> tuple[Status, str]:
     if cut:
         return "fail", numbers + f"; replicates {cut} were stopped before they were done"
     return ("pass" if result.timings.fit <= cell.budget.seconds else "fail"), numbers
+
+
+def _in_parity(result: TrainResult, comparisons: Sequence[Comparison]) -> tuple[Status, str]:
+    if result.parity is None:
+        return "not_applicable", "the model has no first updates to compare"
+    if not comparisons:
+        return "not_applicable", "no other framework has run this cell before"
+    ordered = sorted(comparisons, key=lambda comparison: comparison.passes)
+    passes = all(comparison.passes for comparison in comparisons)
+    return ("pass" if passes else "fail"), "; ".join(map(describe_comparison, ordered))
+
+
+def _declared(cell: Cell, comparisons: Sequence[Comparison]) -> str | None:
+    # Which of two cells is judged depends on which came later, so that a declaration for
+    # either covers their comparison.
+    reasons = [
+        cell.expected_failure("in_parity") or cell.expected_failure("in_parity", comparison.other)
+        for comparison in comparisons
+        if not comparison.passes
+    ]
+    known = [reason for reason in reasons if reason is not None]
+    return "; ".join(dict.fromkeys(known)) if len(known) == len(reasons) else None

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from harness.report.curve import Curves, draw_curves
 from harness.report.heatmap import SYMBOLS, State, state_of
+from harness.report.parity import Ladder, build_ladder
 from harness.report.text import NOTHING, OUTCOMES, count, write_bytes, write_number, write_seconds
+from harness.store.ladder import Compared
 from harness.store.record import Record, Verdict
 from ml.core.contracts import DataSummary, DistillationInfo, ReplicateResult, TrainResult
 
@@ -41,6 +43,7 @@ class Detail:
     metrics: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     undefined: tuple[tuple[str, str, str], ...]
     curves: Curves | None
+    ladder: Ladder | None
     warnings: tuple[str, ...]
     versions: str
 
@@ -79,8 +82,11 @@ NUMBER_COLUMNS: tuple[str, ...] = (
 )
 
 
-def build_row(record: Record, anchor: str) -> CellRow:
-    """Build a cell's row; fit seconds and epochs are means over its replicates."""
+def build_row(record: Record, anchor: str, compared: Sequence[Compared] = ()) -> CellRow:
+    """Build a cell's row; fit seconds and epochs are means over its replicates.
+
+    ``compared`` may be any comparisons of the run; the cell's own are shown.
+    """
     state = state_of(record)
     return CellRow(
         anchor=anchor,
@@ -96,8 +102,8 @@ def build_row(record: Record, anchor: str) -> CellRow:
         gates=_write_gates(record, state),
         metric=record.score.metric if record.score else NOTHING,
         numbers=_number_columns(record),
-        detail=_build_detail(record),
-        request=json.dumps(record.request, indent=2, ensure_ascii=False),
+        detail=_build_detail(record, compared),
+        request=json.dumps(record.request, separators=(",", ": "), ensure_ascii=False),
     )
 
 
@@ -143,7 +149,7 @@ def _number(
     return Number(write(take(result)), take(result))
 
 
-def _build_detail(record: Record) -> Detail:
+def _build_detail(record: Record, compared: Sequence[Compared]) -> Detail:
     result = record.result
     replicates: Sequence[ReplicateResult] = result.replicates if result else ()
     names = dict.fromkeys(name for r in replicates for name in (*r.metrics, *r.baseline))
@@ -170,6 +176,7 @@ def _build_detail(record: Record) -> Detail:
             for name, reason in r.undefined.items()
         ),
         curves=draw_curves([(f"replicate {r.index}", r.history, r.best_epoch) for r in replicates]),
+        ladder=build_ladder(record.cell, compared),
         warnings=result.warnings if result else (),
         versions=" · ".join(f"{name} {text}" for name, text in result.versions.items())
         if result

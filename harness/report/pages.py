@@ -11,8 +11,10 @@ from typing import Literal
 
 from harness.report.cells import CellRow, build_row
 from harness.report.heatmap import Heatmap, State, build_heatmaps, state_of
+from harness.report.parity import ParityTable, build_parity
 from harness.report.text import NOTHING, OUTCOMES, count, write_bytes, write_moment, write_seconds
 from harness.store.journal import RunJournal
+from harness.store.ladder import Compared, list_comparisons
 from harness.store.record import Head, Record, TestLine, Verdict
 from ml.core.contracts import ErrorInfo
 
@@ -114,6 +116,7 @@ class RunPage:
     unavailable: tuple[CellReport, ...]
     outdated: tuple[tuple[str, str, str], ...]
     heatmaps: tuple[Heatmap, ...]
+    parity: ParityTable | None
     rows: tuple[CellRow, ...]
     choices: tuple[Choice, ...]
     environment: tuple[tuple[str, str], ...]
@@ -164,6 +167,11 @@ def build_run_page(run: RunJournal, earlier: Sequence[RunSummary]) -> RunPage:
         chosen = [record for record in records if state_of(record) == state]
         return tuple(_report_cell(record, anchors[record.cell]) for record in chosen)
 
+    compared = list_comparisons(run.records)
+    by_cell: dict[str, list[Compared]] = {}
+    for one in compared:
+        for cell in one.cells:
+            by_cell.setdefault(cell, []).append(one)
     summary = summarize_run(run)
     statuses = Counter(line.status for line in run.tests)
     return RunPage(
@@ -185,7 +193,11 @@ def build_run_page(run: RunJournal, earlier: Sequence[RunSummary]) -> RunPage:
             if verdict.status == "pass" and verdict.expected is not None
         ),
         heatmaps=build_heatmaps(run.records, anchors),
-        rows=tuple(build_row(record, anchors[record.cell]) for record in records),
+        parity=build_parity(compared, anchors),
+        rows=tuple(
+            build_row(record, anchors[record.cell], by_cell.get(record.cell, ()))
+            for record in records
+        ),
         choices=_list_choices(records),
         environment=_describe_machine(run.head) if run.head else (),
         packages=tuple(sorted(run.head.packages.items())) if run.head else (),

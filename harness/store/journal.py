@@ -16,6 +16,8 @@ from pydantic import ValidationError
 from harness.store.record import End, Head, Record, TestLine, parse_line
 
 JOURNAL = "records.jsonl"
+# A record's names stand first in its line, and are short.
+MARK_WITHIN = 600
 
 
 @dataclass(frozen=True)
@@ -61,21 +63,21 @@ class Journal:
 
         A line that a killed process left torn is closed first, so that it costs only itself.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.folder / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            size = os.fstat(handle).st_size
-            content = b""
-            if size == 0:
-                content = self._make_head(self.run).model_dump_json().encode() + b"\n"
-            elif os.pread(handle, 1, size - 1) != b"\n":
-                content = b"\n"
-            content += line.model_dump_json().encode() + b"\n"
-            while content:
-                content = content[os.write(handle, content) :]
-        finally:
-            os.close(handle)
+        with self._locked() as handle:
+            self._write(handle, line)
+
+    def append_judged(
+        self, dataset: str, algorithm: str, judge: Callable[[tuple[Record, ...]], Record]
+    ) -> Record:
+        """Append and return the record that ``judge`` makes of those that came before it.
+
+        It is given this run's records of the same dataset and algorithm, one per cell. No other
+        process appends in between, so of any two records one is judged with sight of the other.
+        """
+        with self._locked() as handle:
+            record = judge(self._read_records(dataset, algorithm))
+            self._write(handle, record)
+        return record
 
     @contextmanager
     def claim(self, cell: str) -> Iterator[None]:
@@ -96,15 +98,50 @@ class Journal:
     def find(self, cell: str) -> Record | None:
         """Return the cell's record if this run has one already, from whichever process."""
         try:
-            lines = (self.folder / JOURNAL).read_bytes().splitlines()
+            content = (self.folder / JOURNAL).read_bytes()
         except FileNotFoundError:
             return None
-        for text in lines:
-            if f'"cell":"{cell}"'.encode() in text[:400]:
+        found = _select(content, f'"cell":"{cell}"')
+        return next((record for record in found if record.cell == cell), None)
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.folder / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield handle
+        finally:
+            os.close(handle)
+
+    def _write(self, handle: int, line: Record | TestLine | End) -> None:
+        size = os.fstat(handle).st_size
+        content = b""
+        if size == 0:
+            content = self._make_head(self.run).model_dump_json().encode() + b"\n"
+        elif os.pread(handle, 1, size - 1) != b"\n":
+            content = b"\n"
+        content += line.model_dump_json().encode() + b"\n"
+        while content:
+            content = content[os.write(handle, content) :]
+
+    def _read_records(self, dataset: str, algorithm: str) -> tuple[Record, ...]:
+        content = (self.folder / JOURNAL).read_bytes()
+        found = _select(content, f'"dataset":"{dataset}","algorithm":"{algorithm}"')
+        chosen = [r for r in found if (r.dataset, r.algorithm) == (dataset, algorithm)]
+        return tuple({record.cell: record for record in chosen}.values())
+
+
+def _select(content: bytes, mark: str) -> Iterator[Record]:
+    """Yield the records whose line has the mark near its start; torn lines are passed over."""
+    for text in content.splitlines():
+        if mark.encode() in text[:MARK_WITHIN]:
+            try:
                 line = parse_line(text)
-                if isinstance(line, Record) and line.cell == cell:
-                    return line
-        return None
+            except ValidationError:
+                continue
+            if isinstance(line, Record):
+                yield line
 
 
 def read_run(folder: Path) -> RunJournal:

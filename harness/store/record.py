@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, PositiveInt, TypeAdapter
 
 from ml.core.contracts import Contract, ErrorInfo, Framework, Mode, Outcome, Task, TrainResult
 
 RECORD_VERSION = 1
+RungName = Literal[
+    "splits",
+    "rows",
+    "forward",
+    "loss_1",
+    "gradient_1",
+    "weights_1",
+    "weights_10",
+    "weights_100",
+    "metric",
+]
+RUNGS: tuple[RungName, ...] = get_args(RungName)
 
 
 class Verdict(Contract):
@@ -45,6 +57,52 @@ class Score(Contract):
     spread: Annotated[float, Field(ge=0)]
 
 
+class Rung(Contract):
+    """Hold how far two frameworks are apart at one rung of the ladder, and how far they may be.
+
+    ``difference`` is relative, but absolute for a bounded metric; None says that there is no
+    such number, or that what must be equal is not, and ``reason`` why. A limit of 0 asks for
+    equality. ``values`` are the metric's.
+    """
+
+    name: RungName
+    difference: Annotated[float, Field(ge=0)] | None
+    limit: Annotated[float, Field(ge=0)]
+    reason: str | None = None
+    values: str | None = None
+
+    @property
+    def passes(self) -> bool:
+        """Tell whether the two frameworks agree at this rung."""
+        return self.difference is not None and self.difference <= self.limit
+
+    @property
+    def word(self) -> str:
+        """Return the difference in short: 3.1e-08, 0, or equal, differs, none."""
+        if self.limit == 0:
+            return "equal" if self.passes else "differs"
+        if self.difference is None:
+            return "none"
+        return f"{self.difference:.1e}" if self.difference else "0"
+
+
+class Comparison(Contract):
+    """Hold a cell's comparison with the same cell of another framework, rung by rung.
+
+    ``frameworks`` are both, in the order of all frameworks; the first is the one that the
+    differences are relative to. ``other`` is the cell that had been run before this one.
+    """
+
+    frameworks: tuple[Framework, Framework]
+    other: str
+    rungs: Annotated[tuple[Rung, ...], Field(min_length=1)]
+
+    @property
+    def passes(self) -> bool:
+        """Tell whether the two frameworks agree at every rung."""
+        return all(rung.passes for rung in self.rungs)
+
+
 class Record(Contract):
     """Hold one cell's outcome in one run: what was asked, what came, how it was judged."""
 
@@ -65,6 +123,7 @@ class Record(Contract):
     error: ErrorInfo | None = None
     score: Score | None = None
     verdicts: tuple[Verdict, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
     request: dict[str, Any]
     result: TrainResult | None = None
 

@@ -8,6 +8,7 @@ import pytest
 from harness.catalog.algorithms import Algorithm
 from harness.catalog.datasets import OWN_FOLDER
 from harness.gates.judge import GATES
+from harness.gates.parity import LIMITS
 from harness.markers import FIELDS, TRACKS
 from ml.core.contracts import DistillRequest, EstimatorSpec, NetworkSpec, Outcome, TeacherSpec
 from ml.core.descriptor import read_descriptor
@@ -48,6 +49,12 @@ def test_every_option_outcome_gate_track_and_marker_argument_is_documented(readm
 def test_the_numbers_of_datasets_and_rows_are_those_of_the_descriptors(readme):
     rows = [read_descriptor(path).rows for path in OWN_FOLDER.glob("*.toml")]
     assert f"`ml/data/` has {len(rows)} real ones, from {min(rows)} to {max(rows):,} rows" in readme
+
+
+def test_the_limits_of_parity_are_those_of_the_gate(readme):
+    for name, limit in LIMITS.items():
+        [line] = [text for text in readme.splitlines() if text[:1] == "|" and f"`{name}`" in text]
+        assert line.endswith(f"| {limit:g} |")
 
 
 def test_the_example_without_pytest_runs(readme, capsys):

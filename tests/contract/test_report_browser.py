@@ -114,7 +114,7 @@ def background(page):
 def test_opens_from_a_file_in_silence_and_offline(visit, site):
     opened = visit(site)
     opened.page.wait_for_selector(".filters:not([hidden])")
-    assert opened.page.title() == "8 of 231 cells failed, and 1 more test · 20260314-060010-a1b2c3"
+    assert opened.page.title() == "9 of 273 cells failed, and 1 more test · 20260314-060010-a1b2c3"
     assert opened.messages == []
     assert [url.removeprefix(site.parent.as_uri()) for url in opened.requests] == [
         "/index.html",
@@ -144,9 +144,9 @@ def test_a_header_sorts_up_down_and_back(visit, site):
         assert head.get_attribute("aria-sort") == order
         raw = column(page, 10).evaluate_all("cells => cells.map((cell) => cell.dataset.v)")
         values = [float(text) * direction for text in raw if text]
-        assert len(values) == 223
+        assert len(values) == 265
         assert values == sorted(values)
-        assert raw[223:] == [""] * 8
+        assert raw[265:] == [""] * 8
     page.keyboard.press("Enter")
     assert page.locator("#table [aria-sort]").count() == 0
     assert column(page, 10).all_text_contents() == before
@@ -165,21 +165,21 @@ def test_filters_leave_the_rows_that_match_them_all(visit, site):
     page = visit(site).page
     rows = page.locator("#table > tbody > tr:visible")
     count = page.locator("#filter-count")
-    assert count.text_content() == "231 of 231"
+    assert count.text_content() == "273 of 273"
     page.fill("#filter-text", "WINE mlp")
-    assert count.text_content() == "3 of 231"
+    assert count.text_content() == "4 of 273"
     page.select_option("#filter-framework", "pytorch")
-    assert count.text_content() == "1 of 231"
+    assert count.text_content() == "1 of 273"
     assert rows.count() == 1
     assert rows.get_attribute("id") == f"cell-{CELL}"
     page.click("#filter-clear")
-    assert count.text_content() == "231 of 231"
+    assert count.text_content() == "273 of 273"
     page.select_option("#filter-outcome", "failed")
-    assert count.text_content() == "8 of 231"
+    assert count.text_content() == "9 of 273"
     page.select_option("#filter-outcome", "timeout")
     assert rows.get_attribute("id") == "cell-nyc_flights_late-mlp-tensorflow-train"
     page.fill("#filter-text", "no such word")
-    assert count.text_content() == "0 of 231"
+    assert count.text_content() == "0 of 273"
 
 
 def test_a_row_opens_to_its_replicates_and_its_request(visit, site):
@@ -191,10 +191,14 @@ def test_a_row_opens_to_its_replicates_and_its_request(visit, site):
     detail = page.locator(f"#{button.get_attribute('aria-controls')}")
     assert detail.locator("svg").count() == 3
     assert detail.locator("svg").first.bounding_box()["height"] > 20
-    assert detail.locator("thead").text_content().count("replicate") == 3
+    replicates, parity = detail.locator("table").all()
+    assert replicates.locator("thead").text_content().count("replicate") == 3
+    assert parity.locator("thead").text_content() == "parity limitwith tensorflowwith jax"
+    assert detail.locator(".key").text_content() == "train validation best epoch"
     detail.locator("summary").click()
     (record,) = [r for r in make_matrix(site.parent).records if r.cell == CELL]
-    assert json.loads(detail.locator(".request").text_content()) == record.request
+    text = detail.locator(".request").text_content()
+    assert text == json.dumps(record.request, indent=2, ensure_ascii=False)
     page.click("#table thead button:text-is('dataset')")
     follows = "row => row.nextElementSibling.className"
     assert page.locator(f"#cell-{CELL}").evaluate(follows) == "opened"
@@ -208,10 +212,31 @@ def test_a_square_leads_to_its_open_row_though_it_was_filtered_away(visit, site)
     page.fill("#filter-text", "digits")
     page.click(f"a.sq[href='#cell-{CELL}']")
     page.wait_for_selector(f"#cell-{CELL} button[aria-expanded=true]")
-    assert page.locator("#filter-count").text_content() == "231 of 231"
+    assert page.locator("#filter-count").text_content() == "273 of 273"
     deep = visit(site, f"#cell-{CELL}").page
     deep.wait_for_selector(f"#cell-{CELL} button[aria-expanded=true]")
     assert deep.locator(f"#cell-{CELL}").is_visible()
+
+
+def test_the_worst_of_a_pair_leads_to_its_cell_again_and_again(visit, site):
+    page = visit(site).page
+    table = page.locator("[aria-labelledby=parity] table")
+    assert table.locator("tbody th").all_text_contents() == [
+        "pytorch – tensorflow37 cells",
+        "pytorch – jax40 cells, 1 failed, 1 as declared",
+        "tensorflow – jax39 cells, 1 failed, 1 as declared",
+    ]
+    name = "cell-gss_abortion-mlp-jax-train"
+    square = table.locator("a.sq.failed").first
+    assert square.get_attribute("href") == f"#{name}"
+    button = page.locator(f"#{name} button")
+    for _ in range(2):
+        square.click()
+        page.wait_for_selector(f"#{name} button[aria-expanded=true]")
+        failing = page.locator(".detail td.failed").all_text_contents()
+        assert len(failing) == 6
+        assert all(text.startswith("✕ ") for text in failing)
+        button.click()
 
 
 def test_the_keyboard_gets_the_numbers_of_a_square(visit, site):

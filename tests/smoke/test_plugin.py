@@ -91,7 +91,7 @@ def test_a_student_is_a_cell_like_others_and_its_page_compares_it(project):
     [torch, tensorflow] = journal_of(project).records
     assert (torch.cell, torch.mode) == ("prices-student-pytorch-distill", "distill")
     assert torch.request["teachers"] == tensorflow.request["teachers"]
-    assert [v.status for v in torch.verdicts] == ["pass"] * 3
+    assert [v.status for v in torch.verdicts if v.gate != "in_parity"] == ["pass"] * 3
     info, other = torch.result.distillation, tensorflow.result.distillation
     assert info.teacher_metrics == other.teacher_metrics
     assert info.metric_change == pytest.approx(other.metric_change, rel=1e-3)

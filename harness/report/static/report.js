@@ -19,6 +19,25 @@
     ["outcome", (row) => row.dataset.outcome.split(" ")],
   ].map(([name, values]) => [document.getElementById(`filter-${name}`), values]);
 
+  // Parsed and written again, a large seed would lose its last digits.
+  function indent(json) {
+    let depth = 0;
+    const line = () => `\n${"  ".repeat(depth)}`;
+    return json.replace(/"(?:\\.|[^"\\])*"|\{\}|\[\]|[{}[\],]/g, (token) => {
+      if (token === "{" || token === "[") depth += 1;
+      if (token === "}" || token === "]") {
+        depth -= 1;
+        return line() + token;
+      }
+      return "{[,".includes(token) ? token + line() : token;
+    });
+  }
+
+  // What all details share stands in the page once.
+  function copy(name, into) {
+    if (into) into.append(document.getElementById(name).content.cloneNode(true));
+  }
+
   // A row's details lie in its template until they are asked for.
   function open(row, wanted) {
     const button = row.cells[0].querySelector("button");
@@ -30,7 +49,9 @@
       const cell = detail.insertCell();
       cell.colSpan = heads.length;
       cell.append(row.querySelector("template").content.cloneNode(true));
-      cell.querySelector(".request").textContent = requests[row.id];
+      copy("key", cell.querySelector(".curves"));
+      copy("request", cell.firstElementChild);
+      cell.querySelector(".request").textContent = indent(requests[row.id]);
       button.setAttribute("aria-controls", detail.id);
       details.set(row, detail);
     }
@@ -112,6 +133,9 @@
     const button = event.target.closest("th > button");
     if (button) open(button.closest("tr"), button.getAttribute("aria-expanded") !== "true");
   });
+  for (const row of rows) {
+    row.cells[0].querySelector("button").setAttribute("aria-expanded", "false");
+  }
   for (const head of heads) head.firstElementChild.addEventListener("click", () => sort(head));
   text.addEventListener("input", filter);
   for (const [select] of selects) select.addEventListener("change", filter);
@@ -133,11 +157,13 @@
     square.addEventListener("blur", () => {
       tip.hidden = true;
     });
-    square.addEventListener("click", () => {
-      // The same fragment twice is no hashchange.
-      if (square.hash === location.hash) reveal();
-    });
   }
+
+  document.addEventListener("click", (event) => {
+    // The same fragment twice is no hashchange.
+    const link = event.target.closest("a");
+    if (link && link.hash && link.hash === location.hash) reveal();
+  });
 
   window.addEventListener("hashchange", reveal);
   reveal();
