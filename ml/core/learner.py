@@ -160,7 +160,7 @@ def no_such_device(library: str, devices: tuple[str, ...], install: str = "") ->
         field="runtime.device",
         expected="a device that is there: " + ", ".join(devices),
         received="'cuda'",
-        remedy="set it to 'auto' or 'cpu'" + (f", or {install}" if install else ""),
+        remedy="set the device to 'auto' or 'cpu'" + (f", or {install}" if install else ""),
     )
 
 

@@ -26,7 +26,7 @@ def prepare(runtime: RuntimeSpec) -> None:
     # The trees of a forest vote in the order in which joblib's threads finish, and a sum of
     # floats depends on its order. An estimator with n_jobs of its own keeps that.
     if runtime.threads > 1 and not runtime.deterministic:
-        _jobs.append(joblib.parallel_config(n_jobs=runtime.threads))
+        _jobs.append(joblib.parallel_config("threading", n_jobs=runtime.threads))
 
 
 ADAPTER = Adapter(
