@@ -105,7 +105,9 @@ def test_threads_of_the_file_arrive_in_the_record_and_arguments_win(project, mon
     project.makefile(".toml", mlmatrix='[runtime]\nthreads = 3\ncompilation = "never"\n')
     monkeypatch.setenv("MLMATRIX_DETERMINISTIC", "false")
     chosen = ("-k", "linear and (sklearn or jax)", "--matrix-compilation=always")
-    project.runpytest_subprocess(*chosen).assert_outcomes(passed=2)
+    result = project.runpytest_subprocess(*chosen)
+    result.assert_outcomes(passed=2)
+    result.stdout.re_match_lines([r"framework .* device +threads", r"sklearn .* cpu +3"])
     journal = journal_of(project)
     asked = {
         "device": "auto",

@@ -11,6 +11,8 @@ from ml.core.contracts import RuntimeSpec
 
 pytestmark = pytest.mark.unit
 
+RUNTIME = RuntimeSpec()
+
 
 def make_record(cell="wine-mlp-pytorch-train", reason="", **others):
     dataset, algorithm, framework, mode = cell.split("-")
@@ -36,12 +38,12 @@ def make_record(cell="wine-mlp-pytorch-train", reason="", **others):
 def journal(tmp_path):
     return Journal(
         tmp_path / "reports/runs/r1",
-        lambda name: describe_run(name, tmp_path, ("pytest",), RuntimeSpec()),
+        lambda name: describe_run(name, tmp_path, ("pytest",), RUNTIME),
     )
 
 
 def append_many(folder, number):
-    journal = Journal(folder, lambda name: describe_run(name, folder, ("pytest",), RuntimeSpec()))
+    journal = Journal(folder, lambda name: describe_run(name, folder, ("pytest",), RUNTIME))
     for index in range(50):
         journal.append(make_record(f"d{number}x{index}-mlp-pytorch-train", reason="x" * 9_000))
 
@@ -117,7 +119,7 @@ def test_a_record_is_found_by_its_cell_and_the_last_one_counts(journal):
 def test_runs_are_listed_newest_first_and_folders_without_journal_are_none(tmp_path):
     for name in ("20260101-000000-aa", "20261231-000000-aa", "20260601-000000-aa"):
         Journal(
-            tmp_path / "runs" / name, lambda run: describe_run(run, tmp_path, (), RuntimeSpec())
+            tmp_path / "runs" / name, lambda run: describe_run(run, tmp_path, (), RUNTIME)
         ).append(make_record())
     (tmp_path / "runs" / "empty").mkdir()
     assert [path.name[:8] for path in list_runs(tmp_path)] == ["20261231", "20260601", "20260101"]

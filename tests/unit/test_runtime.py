@@ -1,6 +1,7 @@
 """Merge the runtime from every source, and refuse what is wrong by its key and place."""
 
 from pathlib import Path
+from random import Random
 
 import pytest
 from report_fixture import make_head, make_result
@@ -185,5 +186,6 @@ def test_the_root_is_the_nearest_folder_with_settings(tmp_path):
 def test_what_was_stored_before_runtimes_were_recorded_can_be_read():
     head = Head.model_validate_json(make_head("r").model_dump_json(exclude={"runtime"}))
     assert (head.runtime, head.threads_per_worker) == (None, 1)
-    text = make_result().model_dump_json(exclude={"device"})
+    result = make_result("a-b-pytorch-train", "pytorch", "regression", 0.5, True, Random(0))
+    text = result.model_copy(update={"device": "cpu"}).model_dump_json(exclude={"device"})
     assert TrainResult.model_validate_json(text).device == "unknown"
