@@ -25,7 +25,16 @@ def rows_of(text):
     table, _, reasons = text.partition("\n\n")
     header, *lines = table.splitlines()
     names = header.split()
-    assert names == "framework health version devices device threads start training".split()
+    assert names == [
+        "framework",
+        "health",
+        "version",
+        "devices",
+        "device",
+        "threads",
+        "start",
+        "training",
+    ]
     rows = {line.split()[0]: line.replace(" s", "").split() for line in lines}
     return {name: dict(zip(names, row, strict=True)) for name, row in rows.items()}, reasons
 
