@@ -117,7 +117,9 @@ def test_a_cuda_device_that_is_not_there_is_refused_by_its_key(framework):
 
 @pytest.mark.parametrize("adapter", ["pytorch"], indirect=True)
 def test_a_result_tells_what_was_used_and_teachers_get_the_same_runtime(adapter):
+    pytest.importorskip("sklearn")
     import torch
+    from threadpoolctl import threadpool_info
 
     request = {
         "data": DATA,
@@ -128,10 +130,15 @@ def test_a_result_tells_what_was_used_and_teachers_get_the_same_runtime(adapter)
         "replicates": 1,
         "runtime": {"threads": 2, "device": "cpu"},
     }
+    sklearn = adapter_of("sklearn")
+    sklearn.prepare(RuntimeSpec())
     answer = entry_point("pytorch").handle_distill_request(request)
+    threads, pools = torch.get_num_threads(), threadpool_info()
+    sklearn.prepare(RuntimeSpec())
     assert answer["status"] == "ok", answer
     assert (answer["threads"], answer["device"]) == (2, "cpu")
-    assert torch.get_num_threads() == 2
+    assert threads == 2
+    assert {pool["num_threads"] for pool in pools if pool["user_api"] == "blas"} == {2}
     refused = {**request, "runtime": {"device": "tpu"}}
     error = entry_point("pytorch").handle_distill_request(refused)["error"]
     assert (error["field"], error["expected"]) == ("runtime.device", "'auto', 'cpu' or 'cuda'")
