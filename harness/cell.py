@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from ml.core.contracts import (
     Mode,
     NetworkSpec,
     PreprocessingSpec,
+    RuntimeSpec,
     Task,
     TeacherSpec,
     TrainRequest,
@@ -44,6 +45,7 @@ class Cell:
     is_baseline: bool = False
     expected_failures: tuple[ExpectedFailure, ...] = ()
     teachers: tuple[TeacherSpec, ...] = ()
+    runtime: RuntimeSpec = field(default_factory=RuntimeSpec)
 
     @property
     def id(self) -> str:
@@ -81,6 +83,7 @@ class Cell:
             seed=self.seed,
             replicates=self.replicates,
             budget=self.budget,
+            runtime=self.runtime,
         )
         if self.mode == "train":
             return request

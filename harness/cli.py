@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="mlmatrix", description="pytest for models")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("data", help="list, show, describe and materialise datasets")
-    commands.add_parser("frameworks", help="what is installed, and does it train a tiny model")
+    frameworks = commands.add_parser(
+        "frameworks", help="what is installed, and does it train a tiny model"
+    )
+    frameworks.add_argument("--device", metavar="NAME", help="auto, cpu or cuda")
+    frameworks.add_argument("--threads", metavar="N", help="threads of each worker")
+    frameworks.add_argument("--deterministic", action=argparse.BooleanOptionalAction)
+    frameworks.add_argument("--compilation", metavar="WHEN", help="auto, always or never")
     report = commands.add_parser("report", help="make reports/index.html from the journals again")
     parity = commands.add_parser("parity", help="how far the frameworks are apart, rung by rung")
     parity.add_argument("run", nargs="?", metavar="RUN", help="a run's name (default: the newest)")
@@ -29,11 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
     for command in (report, parity):
         command.add_argument("--reports", default="reports", metavar="DIR", help="default: reports")
     options = parser.parse_args(given)
-    if options.command == "frameworks":
-        return _frameworks()
     try:
         if options.command == "parity":
             return _parity(Path(options.reports), options.run, options.format)
+        if options.command == "frameworks":
+            return _frameworks(options)
         return _report(Path(options.reports))
     except MatrixError as problem:
         print(f"error: {problem}", file=sys.stderr)
@@ -45,14 +52,18 @@ def _data(arguments: list[str]) -> int:
     return subprocess.call([sys.executable, "-m", "ml.datasets", *arguments])  # noqa: S603
 
 
-def _frameworks() -> int:
+def _frameworks(options: argparse.Namespace) -> int:
     from harness.execute.local import LocalExecutor
     from harness.health import check_frameworks, describe_health
+    from harness.runtime import KEYS, find_root, gather_runtime, settle_runtime
 
+    root = find_root(Path.cwd())
+    arguments = {key: getattr(options, key) for key in KEYS}
+    runtime = settle_runtime(gather_runtime(root, os.environ, arguments, "--"))
     with tempfile.TemporaryDirectory() as folder:
-        executor = LocalExecutor(Path(folder))
+        executor = LocalExecutor(Path(folder), runtime)
         try:
-            found = list(check_frameworks(executor))
+            found = list(check_frameworks(executor, runtime))
         finally:
             executor.close()
     print("\n".join(describe_health(found)))

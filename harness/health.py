@@ -11,10 +11,18 @@ from harness.catalog.frameworks import FRAMEWORKS
 from harness.execute.local import LocalExecutor
 from harness.gates.judge import score_result
 from harness.terminal import lay_out
-from ml.core.contracts import Failure, Framework, FrameworkStatus, InlineData, Scalar, TrainRequest
+from ml.core.contracts import (
+    Failure,
+    Framework,
+    FrameworkStatus,
+    InlineData,
+    RuntimeSpec,
+    Scalar,
+    TrainRequest,
+)
 
 SECONDS = 60.0
-TABLE = "framework health version devices threads start training"
+TABLE = "framework health version devices device threads start training"
 
 
 @dataclass(frozen=True)
@@ -32,10 +40,10 @@ class Health:
     training: float | None = None
 
 
-def check_frameworks(executor: LocalExecutor) -> Iterator[Health]:
+def check_frameworks(executor: LocalExecutor, runtime: RuntimeSpec) -> Iterator[Health]:
     """Look at every framework in turn; what is wrong with one does not stop the others."""
     for framework in FRAMEWORKS:
-        yield _check(executor, framework)
+        yield _check(executor, framework, runtime)
 
 
 def describe_health(found: list[Health]) -> list[str]:
@@ -49,16 +57,17 @@ def describe_health(found: list[Health]) -> list[str]:
                 one.health,
                 ",".join(status.versions.values()) if status else "–",
                 ",".join(status.devices) if status else "–",
+                status.device if status else "–",
                 str(status.threads) if status else "–",
                 _seconds(one.start),
                 _seconds(one.training),
             )
         )
     reasons = [f"{one.framework}: {one.reason}" for one in found if one.reason]
-    return [*lay_out(rows, left=4), *([""] if reasons else []), *reasons]
+    return [*lay_out(rows, left=5), *([""] if reasons else []), *reasons]
 
 
-def _check(executor: LocalExecutor, framework: Framework) -> Health:
+def _check(executor: LocalExecutor, framework: Framework, runtime: RuntimeSpec) -> Health:
     entry = FRAMEWORKS[framework]
     if entry.missing:
         return Health(framework, "missing", entry.missing)
@@ -67,7 +76,7 @@ def _check(executor: LocalExecutor, framework: Framework) -> Health:
     start = time.perf_counter() - started
     if isinstance(status, Failure):
         return Health(framework, status.outcome, _explain(status, entry.install), start=start)
-    request = _tiny_request(framework)
+    request = _tiny_request(framework, runtime)
     execution = executor.send(framework, "train", request, SECONDS)
     response, training = execution.response, execution.seconds
     health, reason = "ok", None
@@ -81,7 +90,7 @@ def _check(executor: LocalExecutor, framework: Framework) -> Health:
     return Health(framework, health, reason, status, start, training)
 
 
-def _tiny_request(framework: Framework) -> TrainRequest:
+def _tiny_request(framework: Framework, runtime: RuntimeSpec) -> TrainRequest:
     """Return the framework's mlp on 48 rows of a straight line."""
     algorithm = next(a for a in ALGORITHMS if (a.framework, a.id) == (framework, "mlp"))
     line = [row / 8 for row in range(48)]
@@ -92,6 +101,7 @@ def _tiny_request(framework: Framework) -> TrainRequest:
         model=algorithm.model,
         preprocessing=algorithm.preprocessing,
         replicates=1,
+        runtime=runtime,
     )
 
 

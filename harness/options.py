@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from harness.runtime import KEYS, Given, gather_runtime, settle_runtime
+from ml.core.errors import MatrixError
+
+if TYPE_CHECKING:
+    from ml.core.specs import RuntimeSpec
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,12 @@ class Settings:
     seconds: float
     timeout: float
     strict_tracks: bool
+    runtime_given: tuple[Given, ...] = ()
+
+    @cached_property
+    def runtime(self) -> RuntimeSpec:
+        """Return the runtime of this session's workers; read_settings has checked it."""
+        return settle_runtime(self.runtime_given)
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -54,6 +69,32 @@ def add_options(parser: pytest.Parser) -> None:
         "--matrix-timeout",
         metavar="S",
         help="a cell that has no result by then is killed, with outcome timeout (default: 300)",
+    )
+    group.addoption(
+        "--matrix-device",
+        metavar="NAME",
+        help="auto, cpu or cuda (default: auto, the accelerator that a framework finds)",
+    )
+    group.addoption(
+        "--matrix-threads", metavar="N", help="threads of each framework's worker (default: 1)"
+    )
+    group.addoption(
+        "--matrix-deterministic",
+        action="store_true",
+        default=None,
+        help="ask for equal numbers on every repetition (the default)",
+    )
+    group.addoption(
+        "--no-matrix-deterministic",
+        action="store_false",
+        dest="matrix_deterministic",
+        default=None,
+        help="allow numbers that differ from one repetition to the next",
+    )
+    group.addoption(
+        "--matrix-compilation",
+        metavar="WHEN",
+        help="auto, always or never: compile epochs, where a framework can choose (default: auto)",
     )
     parser.addini("matrix_data", "further folders of dataset descriptors", "paths", [])
     parser.addini("matrix_require", "frameworks that must be installed", "args", [])
@@ -96,7 +137,19 @@ def read_settings(config: pytest.Config) -> Settings:
         seconds=_number(config, "matrix_seconds", least=0.001),
         timeout=_number(config, "matrix_timeout", least=0.001),
         strict_tracks=bool(config.getini("matrix_strict_tracks")),
+        runtime_given=_runtime(config),
     )
+
+
+def _runtime(config: pytest.Config) -> tuple[Given, ...]:
+    arguments = {key: config.getoption(f"matrix_{key}") for key in KEYS}
+    try:
+        given = gather_runtime(config.rootpath, os.environ, arguments, "--matrix-")
+        if given:  # Without it, a session that has no cells would import pydantic for nothing.
+            settle_runtime(given)
+    except MatrixError as problem:
+        raise pytest.UsageError(str(problem)) from None
+    return given
 
 
 def _value(config: pytest.Config, name: str) -> str:

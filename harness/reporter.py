@@ -39,14 +39,13 @@ def new_run(config: pytest.Config) -> dict[str, Any]:
 
 def open_journal(config: pytest.Config) -> Journal:
     """Return the journal of this session's run; nothing is written yet."""
-    from harness.execute.remote import THREADS_PER_WORKER
     from harness.store.environment import describe_run
     from harness.store.journal import Journal
 
-    run = config.stash[RUN]
+    run, settings = config.stash[RUN], config.stash[SETTINGS]
     return Journal(
-        config.stash[SETTINGS].reports / "runs" / run["name"],
-        lambda name: describe_run(name, config.rootpath, tuple(run["command"]), THREADS_PER_WORKER),
+        settings.reports / "runs" / run["name"],
+        lambda name: describe_run(name, settings.root, tuple(run["command"]), settings.runtime),
     )
 
 

@@ -79,7 +79,7 @@ class MatrixSession:
             error = ErrorInfo(code="not_installed", message=missing[1])
             return Execution(Failure(id=cell.id, outcome="unavailable", error=error), 0.0)
         if self._executor is None:
-            self._executor = LocalExecutor(self._journal.folder / "workers")
+            self._executor = LocalExecutor(self._journal.folder / "workers", self.settings.runtime)
         return self._executor.run(cell)
 
 

@@ -14,7 +14,7 @@ from harness.store.record import RUNGS, Record, Rung
 
 SECONDS_BETWEEN_LINES = 10.0
 SIGNS = {"passed": "", "expected": "△ ", "failed": "✕ "}
-TABLE = "framework cells ok failed expected unavailable beat-baseline training"
+TABLE = "framework cells ok failed expected unavailable beat-baseline training device threads"
 
 
 def describe_record(record: Record) -> str:
@@ -133,6 +133,8 @@ def _counts(records: list[Record]) -> tuple[str, ...]:
         str(outcomes["unavailable"]),
         f"{beaten}/{judged}",
         _duration(sum(r.result.timings.fit for r in records if r.result)),
+        ",".join(sorted({r.result.device for r in records if r.result})) or "–",
+        ",".join(sorted({str(r.result.threads) for r in records if r.result})) or "–",
     )
 
 

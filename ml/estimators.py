@@ -54,7 +54,7 @@ class MatrixEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
 
     def _train(self, features: NDArray[Any], target: NDArray[Any], classes: int) -> None:
         adapter: Adapter = entry_point(self.framework).ADAPTER
-        adapter.prepare()
+        adapter.prepare_in_place()
         self._shift, self._scale = measure_moments(features.T.astype(np.float64))
         inputs = self._standardised(features)
         self._problem = Problem(inputs=inputs.shape[1], classes=classes)

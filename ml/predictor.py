@@ -78,7 +78,7 @@ class Predictor:
                 received=repr(adapter.name),
                 remedy="leave framework out to load it where it was trained",
             )
-        adapter.prepare()
+        adapter.prepare_in_place()
         width = Problem(preprocessor.features, len(classes), window=window)
         learner = adapter.make_learner(spec, width)
         learner.restore(content)

@@ -85,6 +85,7 @@ def _product(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> Iter
                         is_baseline=entry.is_baseline,
                         expected_failures=dataset.descriptor.expected_failures,
                         teachers=entry.teachers,
+                        runtime=settings.runtime,
                     )
 
 

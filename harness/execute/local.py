@@ -22,6 +22,8 @@ from ml.core.contracts import (
     Framework,
     FrameworkStatus,
     Outcome,
+    RuntimeSpec,
+    StatusRequest,
     TrainRequest,
     TrainResult,
     parse_response,
@@ -37,11 +39,19 @@ Answer = TypeVar("Answer")
 class LocalExecutor:
     """Keep one spawned worker per framework; a worker that dies or is killed is replaced.
 
-    Workers are spawned, never forked: TensorFlow hangs in a forked child.
+    Workers are spawned, never forked: TensorFlow hangs in a forked child. They start with the
+    threads of ``runtime``, which should be that of the requests, too: a framework that fixes
+    its threads when it starts would refuse others.
     """
 
-    def __init__(self, logs: Path, worker_module: str = "ml.worker") -> None:
+    def __init__(
+        self,
+        logs: Path,
+        runtime: RuntimeSpec = RuntimeSpec(),  # noqa: B008 - it is frozen
+        worker_module: str = "ml.worker",
+    ) -> None:
         self._logs = logs
+        self._runtime = runtime
         self._module = worker_module
         self._pools: dict[Framework, pebble.ProcessPool] = {}
         self._warm: set[Framework] = set()
@@ -70,8 +80,9 @@ class LocalExecutor:
         return Execution(_read(request.id, answer, parse_response), seconds)
 
     def status(self, framework: Framework) -> FrameworkStatus | Failure:
-        """Ask a framework's worker for its versions, devices and threads."""
-        answer = self._call(framework, framework, "status", "{}", WARM_UP_SECONDS)
+        """Ask a framework's worker, set up for the runtime, for versions, devices and threads."""
+        request = StatusRequest(id=framework, runtime=self._runtime).model_dump_json()
+        answer = self._call(framework, framework, "status", request, WARM_UP_SECONDS)
         if isinstance(answer, Failure):
             return answer
         self._warm.add(framework)
@@ -161,7 +172,7 @@ class LocalExecutor:
             pool = self._pools[framework] = pebble.ProcessPool(
                 max_workers=1,
                 initializer=remote.start,
-                initargs=(str(self._log(framework)),),
+                initargs=(str(self._log(framework)), self._runtime.threads),
                 context=multiprocessing.get_context("spawn"),
             )
         return pool

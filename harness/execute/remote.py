@@ -8,7 +8,6 @@ import os
 import sys
 import traceback
 
-THREADS_PER_WORKER = 1
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -24,14 +23,14 @@ class WorkerRaised(RuntimeError):
     """Carry the text of an exception that left the worker module."""
 
 
-def start(log: str) -> None:
+def start(log: str, threads: int = 1) -> None:
     """Set thread counts before a framework reads them, and send all output to ``log``.
 
     Output goes to a file by descriptor, since frameworks print from C; a segfault leaves its
     Python stack there.
     """
     for name in _THREAD_VARIABLES:
-        os.environ[name] = str(THREADS_PER_WORKER)
+        os.environ[name] = str(threads)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

@@ -12,6 +12,7 @@ import psutil
 
 from harness.store.journal import now
 from harness.store.record import Head
+from ml.core.contracts import RuntimeSpec
 
 PACKAGES = (
     "pytest-mlmatrix",
@@ -32,7 +33,7 @@ PACKAGES = (
 )
 
 
-def describe_run(run: str, root: Path, command: tuple[str, ...], threads: int) -> Head:
+def describe_run(run: str, root: Path, command: tuple[str, ...], runtime: RuntimeSpec) -> Head:
     """Return the head of a journal for a run that starts now in ``root``."""
     status = _git(root, "status", "--porcelain", "--untracked-files=no")
     return Head(
@@ -47,7 +48,8 @@ def describe_run(run: str, root: Path, command: tuple[str, ...], threads: int) -
         cpu=_cpu(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
         memory_bytes=psutil.virtual_memory().total,
-        threads_per_worker=threads,
+        threads_per_worker=runtime.threads,
+        runtime=runtime,
         packages={name: found for name in PACKAGES if (found := _version(name))},
     )
 

@@ -6,7 +6,16 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, PositiveInt, TypeAdapter
 
-from ml.core.contracts import Contract, ErrorInfo, Framework, Mode, Outcome, Task, TrainResult
+from ml.core.contracts import (
+    Contract,
+    ErrorInfo,
+    Framework,
+    Mode,
+    Outcome,
+    RuntimeSpec,
+    Task,
+    TrainResult,
+)
 
 RECORD_VERSION = 1
 RungName = Literal[
@@ -147,7 +156,11 @@ class TestLine(Contract):
 
 
 class Head(Contract):
-    """Open a journal with everything that its records share."""
+    """Open a journal with everything that its records share.
+
+    ``runtime`` is what was asked of the workers, None in a head of before it was recorded;
+    the device that was used stands in each result.
+    """
 
     kind: Literal["run"] = "run"
     version: Literal[1] = 1
@@ -163,6 +176,7 @@ class Head(Contract):
     cores: PositiveInt
     memory_bytes: Annotated[int, Field(ge=0)]
     threads_per_worker: PositiveInt
+    runtime: RuntimeSpec | None = None
     packages: dict[str, str]
 
 

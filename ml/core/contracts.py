@@ -14,6 +14,7 @@ from ml.core.specs import Name as Name
 from ml.core.specs import NetworkSpec as NetworkSpec
 from ml.core.specs import OptimizerSpec as OptimizerSpec
 from ml.core.specs import PreprocessingSpec as PreprocessingSpec
+from ml.core.specs import RuntimeSpec as RuntimeSpec
 from ml.core.specs import Scalar as Scalar
 from ml.core.specs import ScheduleSpec as ScheduleSpec
 
@@ -136,7 +137,16 @@ class TrainRequest(Contract):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     replicates: Annotated[int, Field(ge=1, le=100)] = 3
     budget: Budget = Budget()
+    runtime: RuntimeSpec = RuntimeSpec()
     artifact_dir: str | None = None
+
+
+class StatusRequest(Contract):
+    """Ask what a worker finds of its framework, once it is set up for this runtime."""
+
+    schema_version: Literal[1] = 1
+    id: str = "status"
+    runtime: RuntimeSpec = RuntimeSpec()
 
 
 class TeacherSpec(Contract):
@@ -283,7 +293,8 @@ class TrainResult(Contract):
 
     In a distillation everything is the student's, but for ``distillation`` and the peak memory,
     which is that of teaching, too; its phase prepare has the making of the soft targets.
-    ``parity`` is there for networks, None for estimators.
+    ``parity`` is there for networks, None for estimators. ``device`` is the one that was used,
+    "cpu" or "cuda:0", or "unknown" in a result of before it was recorded.
     """
 
     schema_version: Literal[1] = 1
@@ -305,10 +316,11 @@ class TrainResult(Contract):
     warnings: tuple[str, ...] = ()
     versions: dict[str, str]
     threads: PositiveInt
+    device: str = "unknown"
 
 
 class FrameworkStatus(Contract):
-    """Tell what a worker finds of its framework: package versions, devices, threads."""
+    """Tell what a worker finds of its framework: versions, devices, and device and threads used."""
 
     schema_version: Literal[1] = 1
     status: Literal["ok"] = "ok"
@@ -316,6 +328,7 @@ class FrameworkStatus(Contract):
     versions: dict[str, str]
     devices: tuple[str, ...]
     threads: PositiveInt
+    device: str = "unknown"
 
 
 class Failure(Contract):

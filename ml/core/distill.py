@@ -74,7 +74,7 @@ class Teachers:
                 check_kind(teacher.model, adapter)
             except MatrixError as problem:
                 raise _placed(problem, position, teacher) from None
-            adapter.prepare()
+            adapter.prepare(request.runtime)
             self._adapters.append(adapter)
         self.warnings: list[str] = []
         self._watch = Stopwatch()

@@ -16,14 +16,15 @@ from ml.core.contracts import (
     ErrorInfo,
     Failure,
     FrameworkStatus,
+    StatusRequest,
     TrainRequest,
 )
 from ml.core.distill import check_kind, run_distillation
 from ml.core.errors import MatrixError, RequestInvalid, describe
 from ml.core.learner import Adapter, Peers
-from ml.core.replicates import run_request, threads_in_use
+from ml.core.replicates import run_request
 
-_Request = TypeVar("_Request", bound=TrainRequest)
+_Request = TypeVar("_Request", bound=BaseModel)
 _UNION_TAGS = {"descriptor", "inline", "network", "estimator"}
 
 
@@ -46,8 +47,11 @@ def handle_distill(payload: dict[str, Any], adapter: Adapter, peers: Peers) -> d
 
 
 def handle_status(payload: dict[str, Any], adapter: Adapter) -> dict[str, Any]:
-    """Return a ``FrameworkStatus``, or a ``Failure``, as a dict; nothing of the payload counts."""
-    return answer(payload, lambda: _status(adapter))
+    """Set the framework up as a ``StatusRequest`` says, and return a ``FrameworkStatus``.
+
+    The response is a dict, a ``Failure`` where that is refused. No exception leaves it.
+    """
+    return answer(payload, lambda: _status(payload, adapter))
 
 
 def answer(payload: Any, work: Callable[[], BaseModel]) -> dict[str, Any]:
@@ -117,13 +121,15 @@ def _train(payload: dict[str, Any], adapter: Adapter) -> BaseModel:
     return run_request(request, adapter)
 
 
-def _status(adapter: Adapter) -> BaseModel:
-    adapter.prepare()
+def _status(payload: dict[str, Any], adapter: Adapter) -> BaseModel:
+    request = parse_request(payload, StatusRequest)
+    adapter.prepare(request.runtime)
     return FrameworkStatus(
         framework=adapter.name,
         versions=adapter.versions(),
         devices=adapter.devices(),
-        threads=threads_in_use(),
+        threads=request.runtime.threads,
+        device=adapter.device(),
     )
 
 
@@ -142,7 +148,7 @@ def _distill(payload: dict[str, Any], adapter: Adapter, peers: Peers) -> BaseMod
     return run_distillation(request, adapter, peers)
 
 
-def _refusal(problem: ValidationError, kind: type[TrainRequest]) -> RequestInvalid:
+def _refusal(problem: ValidationError, kind: type[BaseModel]) -> RequestInvalid:
     problems = problem.errors(include_url=False)
     # A field that is misspelt is also one that is missing; the wrong name tells more.
     first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
@@ -216,7 +222,7 @@ def _foreign(payload: Any) -> tuple[str, Any]:
     return "", payload
 
 
-def _names_beside(kind: type[TrainRequest], location: tuple[int | str, ...]) -> list[str]:
+def _names_beside(kind: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     """Return the field names of the model in which a location's last part was not found."""
     models: list[Any] = [kind]
     for part in location[:-1]:

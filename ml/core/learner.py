@@ -9,12 +9,14 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.core.contracts import EstimatorSpec, History, NetworkSpec
+from ml.core.contracts import EstimatorSpec, History, NetworkSpec, RuntimeSpec
+from ml.core.errors import RequestInvalid
 
 Floats32 = NDArray[np.float32]
 Floats64 = NDArray[np.float64]
 Loss = Literal["binary", "softmax", "squared"]
 Stop = Literal["completed", "early_stopping", "time_budget"]
+RUNTIME_FIXED = "runtime_fixed"
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,10 @@ class Adapter:
     """Declare one framework: what it can do, and how a learner of it is made.
 
     ``uses_validation`` says whether its learners stop early on a validation part; where they
-    do not, those rows train. ``prepare`` sets threads and determinism, and may be called again.
-    ``devices`` names those that the framework finds.
+    do not, those rows train. ``prepare`` sets device, threads and determinism; it may be called
+    again, also with another runtime, and raises RequestInvalid for what is not there
+    (``device_unavailable``) or is fixed in this process (``runtime_fixed``). ``devices`` names
+    those that the framework finds, ``device`` the one in use.
     """
 
     name: str
@@ -133,14 +137,23 @@ class Adapter:
     uses_validation: bool
     suffix: str
     make_learner: Callable[[NetworkSpec | EstimatorSpec, Problem], Learner]
-    prepare: Callable[[], None]
+    prepare: Callable[[RuntimeSpec], None]
     versions: Callable[[], dict[str, str]]
     devices: Callable[[], tuple[str, ...]]
+    device: Callable[[], str]
 
     @property
     def trains_students(self) -> bool:
         """Tell whether its learners can learn from a teacher's outputs: networks do."""
         return self.accepts is NetworkSpec
+
+    def prepare_in_place(self) -> None:
+        """Prepare with the defaults in a caller's own process; what is fixed there stays so."""
+        try:
+            self.prepare(RuntimeSpec())
+        except RequestInvalid as problem:
+            if problem.code != RUNTIME_FIXED:
+                raise
 
 
 @dataclass(frozen=True)
@@ -149,3 +162,27 @@ class Peers:
 
     adapter_of: Callable[[str], Adapter]
     students: tuple[str, ...]
+
+
+def no_such_device(library: str, devices: tuple[str, ...], install: str = "") -> RequestInvalid:
+    """Return the refusal of a device that a library does not find; ``install`` may help."""
+    return RequestInvalid(
+        f"{library} finds no CUDA device",
+        code="device_unavailable",
+        field="runtime.device",
+        expected="a device that is there: " + ", ".join(devices),
+        received="'cuda'",
+        remedy="set the device to 'auto' or 'cpu'" + (f", or {install}" if install else ""),
+    )
+
+
+def fixed_at_start(library: str, key: str, now: str, asked: object) -> RequestInvalid:
+    """Return the refusal to change what a library has fixed when it started in this process."""
+    return RequestInvalid(
+        f"{library} has started in this process, and its {key} cannot be changed any more",
+        code=RUNTIME_FIXED,
+        field=f"runtime.{key}",
+        expected=now,
+        received=repr(asked),
+        remedy=f"send the request to a fresh process, or set runtime.{key} before the first one",
+    )

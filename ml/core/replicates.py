@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,11 +67,6 @@ class Stopwatch:
         return Timings(**self.seconds)
 
 
-def threads_in_use() -> int:
-    """Return the number of threads that numeric libraries were told to use in this process."""
-    return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-
-
 @dataclass(frozen=True)
 class Lesson:
     """Hold what a student learns from: how, and what its teacher predicts for rows of the table.
@@ -117,7 +111,7 @@ def run_request(request: TrainRequest, adapter: Adapter, guide: Guide | None = N
     With a guide the model is its student.
     """
     reset_peak()
-    adapter.prepare()
+    adapter.prepare(request.runtime)
     watch = Stopwatch()
     with watch.phase("load"):
         full = (
@@ -174,7 +168,8 @@ def run_request(request: TrainRequest, adapter: Adapter, guide: Guide | None = N
         parity=trace,
         warnings=tuple(warnings),
         versions={"numpy": np.__version__, **adapter.versions()},
-        threads=threads_in_use(),
+        threads=request.runtime.threads,
+        device=adapter.device(),
     )
 
 

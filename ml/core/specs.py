@@ -1,4 +1,4 @@
-"""Define what is trained: networks, estimators, their optimisers, and how a table is prepared."""
+"""Define what is trained: networks, estimators, optimisers, preparation; and on what it runs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,21 @@ class Contract(BaseModel):
     """Be strict, immutable and closed: unknown fields, NaN and infinity are refused."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class RuntimeSpec(Contract):
+    """Say on what a request runs: device, threads, determinism, compilation.
+
+    ``auto`` is the accelerator that a framework finds, else the CPU. ``threads`` are those of
+    one worker. ``deterministic`` asks for equal numbers on every repetition; false allows
+    other numbers and does not call for them. ``compilation`` is for a framework that can both
+    compile an epoch and go without; ``auto`` decides by an estimate.
+    """
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=512)] = 1
+    deterministic: bool = True
+    compilation: Literal["auto", "always", "never"] = "auto"
 
 
 class PreprocessingSpec(Contract):

@@ -28,6 +28,12 @@ def refuse():
     )
 
 
+def tell_threads():
+    answer = json.loads(refuse())
+    answer["error"]["message"] = os.environ["OMP_NUM_THREADS"]
+    return json.dumps(answer)
+
+
 def raise_unprintable():
     class Unprintable(Exception):
         def __str__(self):
@@ -53,6 +59,7 @@ def print_then_die():
 
 FAULTS = {
     "fine": refuse,
+    "threads": tell_threads,
     "raises": raise_unprintable,
     "exits": lambda: sys.exit(7),
     "dies": print_then_die,

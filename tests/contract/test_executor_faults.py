@@ -9,7 +9,7 @@ import pytest
 
 from harness.cell import Cell
 from harness.execute.local import LocalExecutor
-from ml.core.contracts import Budget, NetworkSpec, PreprocessingSpec
+from ml.core.contracts import Budget, NetworkSpec, PreprocessingSpec, RuntimeSpec
 
 pytestmark = pytest.mark.contract
 
@@ -73,6 +73,14 @@ def test_an_idle_worker_that_was_killed_costs_no_cell(executor):
         response = executor.run(make_cell("fine")).response
         assert response.outcome == "data_invalid", response.error
         assert response.error.message != str(idle)
+
+
+def test_a_worker_starts_with_the_threads_of_its_runtime(tmp_path):
+    executor = LocalExecutor(tmp_path, RuntimeSpec(threads=3), worker_module="fault_worker")
+    try:
+        assert executor.run(make_cell("threads")).response.error.message == "3"
+    finally:
+        executor.close()
 
 
 def test_closing_leaves_no_process_behind(executor):

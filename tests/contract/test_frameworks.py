@@ -25,7 +25,16 @@ def rows_of(text):
     table, _, reasons = text.partition("\n\n")
     header, *lines = table.splitlines()
     names = header.split()
-    assert names == ["framework", "health", "version", "devices", "threads", "start", "training"]
+    assert names == [
+        "framework",
+        "health",
+        "version",
+        "devices",
+        "device",
+        "threads",
+        "start",
+        "training",
+    ]
     rows = {line.split()[0]: line.replace(" s", "").split() for line in lines}
     return {name: dict(zip(names, row, strict=True)) for name, row in rows.items()}, reasons
 
@@ -41,7 +50,8 @@ def test_a_framework_tells_its_versions_devices_and_threads(framework):
     assert status.framework == framework
     assert all(text[0].isdigit() for text in status.versions.values())
     assert {name.partition(":")[0] for name in status.devices} <= {"cpu", "cuda", "gpu", "tpu"}
-    assert status.devices
+    assert status.device in status.devices
+    assert status.threads == 1
     assert parse_status(serve(framework, "status", "{}")) == status
 
 
@@ -52,13 +62,13 @@ def test_the_worker_answers_for_a_framework_that_there_is_not():
 
 
 def test_what_is_installed_is_in_order(capsys):
-    assert main(["frameworks"]) == 0
+    assert main(["frameworks", "--threads", "2"]) == 0
     rows, reasons = rows_of(capsys.readouterr().out)
     assert list(rows) == list(FRAMEWORKS)
     for framework, entry in FRAMEWORKS.items():
         row = rows[framework]
-        assert (row["health"], row["threads"]) == (
-            ("missing", "–") if entry.missing else ("ok", "1")
+        assert (row["health"], row["device"], row["threads"]) == (
+            ("missing", "–", "–") if entry.missing else ("ok", row["devices"].split(",")[-1], "2")
         )
         if entry.missing:
             assert f"{framework}: {entry.missing}" in reasons

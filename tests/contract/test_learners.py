@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from harness.catalog.algorithms import ALGORITHMS
-from ml.core.contracts import NetworkSpec, OptimizerSpec
+from ml.core.contracts import NetworkSpec, OptimizerSpec, RuntimeSpec
 from ml.core.errors import Unavailable
 from ml.core.learner import Part
 from ml.core.networks import encode_targets, initial_weights
@@ -40,7 +40,7 @@ def adapter_of(framework):
     except Unavailable as missing:
         pytest.skip(str(missing))
     adapter = importlib.import_module(f"ml.frameworks.{framework}.handlers").ADAPTER
-    adapter.prepare()
+    adapter.prepare(RuntimeSpec())
     return adapter
 
 
@@ -54,7 +54,7 @@ def test_an_adapter_declares_what_the_catalog_asks_of_it(framework):
     versions = adapter.versions()
     assert versions
     assert all(text[0].isdigit() for text in versions.values())
-    adapter.prepare()
+    adapter.prepare(RuntimeSpec())
 
 
 @pytest.mark.parametrize(

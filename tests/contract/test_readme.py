@@ -10,6 +10,7 @@ from harness.catalog.datasets import OWN_FOLDER
 from harness.gates.judge import GATES
 from harness.gates.parity import LIMITS
 from harness.markers import FIELDS, TRACKS
+from harness.runtime import KEYS, VARIABLES
 from ml.core.contracts import DistillRequest, EstimatorSpec, NetworkSpec, Outcome, TeacherSpec
 from ml.core.descriptor import read_descriptor
 
@@ -42,6 +43,8 @@ def test_every_option_outcome_gate_track_and_marker_argument_is_documented(readm
         *GATES,
         *TRACKS,
         *(f"{name}=…" for name in FIELDS),
+        *(f"| `{key}` |" for key in KEYS),
+        *(VARIABLES + key.upper() for key in KEYS),
     ]
     assert [name for name in names if name not in readme] == []
 

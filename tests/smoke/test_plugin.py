@@ -101,6 +101,28 @@ def test_a_student_is_a_cell_like_others_and_its_page_compares_it(project):
     assert "student · distill" in text
 
 
+def test_threads_of_the_file_arrive_in_the_record_and_arguments_win(project, monkeypatch):
+    project.makefile(".toml", mlmatrix='[runtime]\nthreads = 3\ncompilation = "never"\n')
+    monkeypatch.setenv("MLMATRIX_DETERMINISTIC", "false")
+    chosen = ("-k", "linear and (sklearn or jax)", "--matrix-compilation=always")
+    result = project.runpytest_subprocess(*chosen)
+    result.assert_outcomes(passed=2)
+    result.stdout.re_match_lines([r"framework .* device +threads", r"sklearn .* cpu +3"])
+    journal = journal_of(project)
+    asked = {
+        "device": "auto",
+        "threads": 3,
+        "deterministic": False,
+        "compilation": "always",
+    }
+    assert journal.head.threads_per_worker == 3
+    assert journal.head.runtime.model_dump() == asked
+    assert [record.request["runtime"] for record in journal.records] == [asked] * 2
+    # JAX counts for the environment of the workers, too: it refuses threads that are not its own.
+    assert [record.result.threads for record in journal.records] == [3, 3]
+    assert journal.records[0].result.device == "cpu"
+
+
 def test_two_tests_on_a_cell_share_one_run_and_json_report_carries_the_record(project):
     project.makepyfile(
         test_matrix="""

@@ -79,6 +79,7 @@ REQUEST = {
     "seed": 2**63 - 1,
     "replicates": 2,
     "budget": {"rows": 100, "seconds": 1.5},
+    "runtime": {"device": "cuda", "threads": 512, "deterministic": False, "compilation": "never"},
     "artifact_dir": "out",
 }
 REPLICATE = {
@@ -126,6 +127,7 @@ RESULT = {
     "warnings": ["slow"],
     "versions": {"numpy": "2"},
     "threads": 1,
+    "device": "cuda:0",
 }
 FAILURE = {
     "schema_version": 1,
@@ -239,6 +241,10 @@ def test_what_is_no_response_is_refused(text):
         ("preprocessing.scale", "yes"),
         ("preprocessing.scale", 1),
         ("preprocessing.encoding", "target"),
+        ("runtime.threads", 0),
+        ("runtime.threads", 513),
+        ("runtime.device", "tpu"),
+        ("runtime.deterministic", 1),
         ("artifact_dir", 3),
     ],
 )

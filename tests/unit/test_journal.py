@@ -7,8 +7,11 @@ import pytest
 from harness.store.environment import describe_run
 from harness.store.journal import JOURNAL, Journal, list_runs, now, read_run
 from harness.store.record import End, Record, TestLine, parse_line
+from ml.core.contracts import RuntimeSpec
 
 pytestmark = pytest.mark.unit
+
+RUNTIME = RuntimeSpec()
 
 
 def make_record(cell="wine-mlp-pytorch-train", reason="", **others):
@@ -34,12 +37,13 @@ def make_record(cell="wine-mlp-pytorch-train", reason="", **others):
 @pytest.fixture
 def journal(tmp_path):
     return Journal(
-        tmp_path / "reports/runs/r1", lambda name: describe_run(name, tmp_path, ("pytest",), 1)
+        tmp_path / "reports/runs/r1",
+        lambda name: describe_run(name, tmp_path, ("pytest",), RUNTIME),
     )
 
 
 def append_many(folder, number):
-    journal = Journal(folder, lambda name: describe_run(name, folder, ("pytest",), 1))
+    journal = Journal(folder, lambda name: describe_run(name, folder, ("pytest",), RUNTIME))
     for index in range(50):
         journal.append(make_record(f"d{number}x{index}-mlp-pytorch-train", reason="x" * 9_000))
 
@@ -114,15 +118,16 @@ def test_a_record_is_found_by_its_cell_and_the_last_one_counts(journal):
 
 def test_runs_are_listed_newest_first_and_folders_without_journal_are_none(tmp_path):
     for name in ("20260101-000000-aa", "20261231-000000-aa", "20260601-000000-aa"):
-        Journal(tmp_path / "runs" / name, lambda run: describe_run(run, tmp_path, (), 1)).append(
-            make_record()
-        )
+        Journal(
+            tmp_path / "runs" / name, lambda run: describe_run(run, tmp_path, (), RUNTIME)
+        ).append(make_record())
     (tmp_path / "runs" / "empty").mkdir()
     assert [path.name[:8] for path in list_runs(tmp_path)] == ["20261231", "20260601", "20260101"]
     assert list_runs(tmp_path / "nowhere") == []
 
 
 def test_a_run_outside_git_has_no_commit(tmp_path):
-    head = describe_run("r", tmp_path, ("pytest", "-q"), 1)
+    head = describe_run("r", tmp_path, ("pytest", "-q"), RuntimeSpec(threads=3))
     assert (head.git_commit, head.git_branch, head.git_dirty) == (None, None, None)
     assert head.command == ("pytest", "-q")
+    assert head.threads_per_worker == head.runtime.threads == 3

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
 
-from ml.core.contracts import NetworkSpec
+from ml.core.contracts import NetworkSpec, RuntimeSpec
 from ml.core.handling import handle_status, handle_train
-from ml.core.learner import Adapter
+from ml.core.learner import Adapter, no_such_device
 from ml.core.networks import network_factory
+from ml.frameworks.pytorch.data import device_in_use, use_device
 from ml.frameworks.pytorch.trainer import TorchStepper
 
 
-def prepare() -> None:
-    """Use one thread and deterministic algorithms; parallelism comes from cells."""
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+def prepare(runtime: RuntimeSpec) -> None:
+    """Set device, threads and determinism; all of it can be changed between requests."""
+    if runtime.device == "cuda" and not torch.cuda.is_available():
+        raise no_such_device("PyTorch", _devices(), "install a build of PyTorch for CUDA")
+    if runtime.deterministic:
+        # cuBLAS gives equal sums with a workspace of fixed size only, and refuses otherwise.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    cuda = runtime.device != "cpu" and torch.cuda.is_available()
+    use_device("cuda:0" if cuda else "cpu")
+    torch.set_num_threads(runtime.threads)
+    torch.use_deterministic_algorithms(runtime.deterministic)
+    # Convolutions would be rounded to 10 bits otherwise, in this framework and no other.
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def _devices() -> tuple[str, ...]:
+    return ("cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count())))
 
 
 ADAPTER = Adapter(
@@ -27,7 +42,8 @@ ADAPTER = Adapter(
     make_learner=network_factory(TorchStepper),
     prepare=prepare,
     versions=lambda: {"torch": torch.__version__},
-    devices=lambda: ("cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))),
+    devices=_devices,
+    device=device_in_use,
 )
 
 

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import joblib
 import sklearn
 from threadpoolctl import threadpool_limits
 
-from ml.core.contracts import EstimatorSpec
+from ml.core.contracts import EstimatorSpec, RuntimeSpec
 from ml.core.handling import handle_status, handle_train
-from ml.core.learner import Adapter
+from ml.core.learner import Adapter, no_such_device
 from ml.frameworks.sklearn.trainer import make_learner
 
+_jobs: list[Any] = []
 
-def prepare() -> None:
-    """Use one thread; parallelism comes from cells."""
-    threadpool_limits(1)
+
+def prepare(runtime: RuntimeSpec) -> None:
+    """Set the threads of BLAS and OpenMP and, where numbers may differ, of joblib."""
+    if runtime.device == "cuda":
+        raise no_such_device("scikit-learn", ("cpu",))
+    threadpool_limits(runtime.threads)
+    while _jobs:
+        _jobs.pop().unregister()
+    # The trees of a forest vote in the order in which joblib's threads finish, and a sum of
+    # floats depends on its order. An estimator with n_jobs of its own keeps that.
+    if runtime.threads > 1 and not runtime.deterministic:
+        _jobs.append(joblib.parallel_config("threading", n_jobs=runtime.threads))
 
 
 ADAPTER = Adapter(
@@ -27,6 +38,7 @@ ADAPTER = Adapter(
     prepare=prepare,
     versions=lambda: {"scikit-learn": sklearn.__version__},
     devices=lambda: ("cpu",),
+    device=lambda: "cpu",
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -109,12 +109,23 @@ UPDATES_TO_COMPILE = {"transformer": 400}
 UPDATES_TO_COMPILE_OTHERS = 8_000
 
 
+_compilation: Literal["auto", "always", "never"] = "auto"
+
+
+def use_compilation(name: Literal["auto", "always", "never"]) -> None:
+    """Compile epochs with XLA from now on: where it pays by an estimate, always, or never."""
+    global _compilation
+    _compilation = name
+
+
 def pays_to_compile(spec: NetworkSpec, staged: StagedRows) -> bool:
     """Tell whether XLA saves more time than it takes, by an estimate from the request alone.
 
     It must not depend on what was compiled before: XLA rounds otherwise than the graph does,
     and a result must not depend on what its worker did earlier.
     """
+    if _compilation != "auto":
+        return _compilation == "always"
     updates = spec.epochs * math.ceil(staged.rows / staged.batch)
     return updates >= UPDATES_TO_COMPILE.get(spec.architecture, UPDATES_TO_COMPILE_OTHERS)
 
