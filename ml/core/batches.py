@@ -17,16 +17,19 @@ from ml.core.specs import NetworkSpec
 
 # Beyond this many rows a prediction is made in blocks of it.
 LARGEST_BLOCK = 4096
+# Padding costs memory alone, and little of it up to this many rows.
+COARSE_ROWS = 16_384
 
 
 def bucket(count: int) -> int:
-    """Return the least power of two, or one and a half of one, of at least ``count`` and 8."""
-    power = 8
-    while power < count:
-        if power * 3 // 2 >= count:
-            return power * 3 // 2
-        power *= 2
-    return power
+    """Return the least of 64, 256, 1,024, 4,096, 16,384 and all powers of two beyond.
+
+    The coarser the buckets, the fewer forms there are to compile.
+    """
+    size = 64
+    while size < count:
+        size *= 4 if size < COARSE_ROWS else 2
+    return size
 
 
 def pad_rows(array: NDArray[Any], rows: int) -> NDArray[Any]:

@@ -58,15 +58,22 @@ def test_an_adapter_declares_what_the_catalog_asks_of_it(framework):
 
 
 @pytest.mark.parametrize(
-    ("framework", "check"),
+    ("algorithm", "check"),
     [
-        pytest.param(framework, check, id=f"{framework}-{check.__name__}")
-        for framework, accepts in ACCEPTS.items()
-        for check in checks_for(accepts)
+        pytest.param(
+            algorithm,
+            check,
+            id=f"{algorithm.framework}-{algorithm.id}-{check.__name__}",
+            # One process a group, where what one check compiled serves the others.
+            marks=pytest.mark.xdist_group(f"{algorithm.framework}-{algorithm.id}"),
+        )
+        for algorithm in ALGORITHMS
+        if not algorithm.teachers
+        for check in checks_for(type(algorithm.model))
     ],
 )
-def test_learner(framework, check):
-    check(adapter_of(framework))
+def test_learner(algorithm, check):
+    check(adapter_of(algorithm.framework), algorithm.model)
 
 
 def train_by_hand(spec, problem, train, steps):

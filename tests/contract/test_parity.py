@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ml.core.architectures import Pass, declare, forward
-from ml.core.contracts import NetworkSpec, OptimizerSpec, ScheduleSpec
+from ml.core.contracts import NetworkSpec, OptimizerSpec, RuntimeSpec, ScheduleSpec
 from ml.core.learner import Distillation, Part, Problem
 from ml.core.loop import objective
 from ml.core.networks import NetworkLearner, initial_weights
@@ -162,7 +162,7 @@ def test_frameworks_climb_the_same_ladder(name, record_property):
     found = {}
     for framework in PEERS.students:
         adapter = adapter_of(framework)
-        adapter.prepare()
+        adapter.prepare(RuntimeSpec())
         rungs = adapter.make_learner(spec, problem).trace(part, make_draws())
         assert relative(rungs["forward"], outputs) < LIMITS["forward"]
         assert rungs["loss_1"][0] == pytest.approx(loss, rel=LIMITS["loss_1"])
@@ -230,7 +230,7 @@ def test_the_mlp_of_scikit_learn_climbs_it_too(loss, activation, optimizer):
     # A feature without any value has no gradient, and with no epsilon Adam divides 0 by 0.
     part.features[:, 6] = 0.5
     adapter = adapter_of("pytorch")
-    adapter.prepare()
+    adapter.prepare(RuntimeSpec())
     rungs = adapter.make_learner(spec, problem).trace(part, make_draws())
     kind = MLPRegressor if loss == "squared" else MLPClassifier
     model = kind(
@@ -271,7 +271,7 @@ def test_the_linear_models_of_scikit_learn_climb_it_too(loss):
     spec = network(SGD, "linear").model_copy(update={"batch_size": 1})
     part = make_part(problem)
     adapter = adapter_of("pytorch")
-    adapter.prepare()
+    adapter.prepare(RuntimeSpec())
     rungs = adapter.make_learner(spec, problem).trace(part, make_draws())
     kernel, bias = initial_weights(spec, problem, make_draws().weights)
     steady = {
