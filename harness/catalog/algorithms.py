@@ -96,6 +96,14 @@ NETWORKS: dict[str, NetworkSpec] = {
         batch_size=64,
     ),
 }
+# Residual blocks and feature tokens are made for tables, recurrence for windows.
+TABULAR: tuple[Task, ...] = ("classification", "regression")
+NETWORK_TASKS: dict[str, tuple[Task, ...]] = {
+    "resnet": TABULAR,
+    "transformer": TABULAR,
+    "gru": ("forecasting",),
+    "lstm": ("forecasting",),
+}
 # These cost many times what an mlp does, so they see fewer rows.
 ROWS: dict[str, int] = {"resnet": 2_000, "cnn": 5_000, "transformer": 2_000}
 
@@ -140,7 +148,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
             name,
             framework,
             network,
-            tasks=("forecasting",) if network.architecture == "rnn" else TASKS,
+            tasks=NETWORK_TASKS.get(name, TASKS),
             rows=ROWS.get(name),
         )
         for framework in NEURAL

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.core.learner import Floats32
+from ml.core.learner import Floats32, Problem
 from ml.core.loop import Examples
 from ml.core.optimizers import LARGEST_BATCH, plan_updates
 from ml.core.specs import NetworkSpec
@@ -19,6 +19,8 @@ from ml.core.specs import NetworkSpec
 LARGEST_BLOCK = 4096
 # Padding costs memory alone, and little of it up to this many rows.
 COARSE_ROWS = 16_384
+# Features are padded to a multiple of this where that is exact.
+FEATURES_STEP = 16
 
 
 def bucket(count: int) -> int:
@@ -37,6 +39,40 @@ def pad_rows(array: NDArray[Any], rows: int) -> NDArray[Any]:
     padded = np.zeros((rows, *array.shape[1:]), array.dtype)
     padded[: len(array)] = array
     return padded
+
+
+@dataclass(frozen=True)
+class Widening:
+    """Let networks that begin with a product share a form, whatever the number of features.
+
+    Features are padded with columns of zeros, and the first kernel with rows of zeros: both
+    stay zero, for their gradient is. Other architectures keep their width.
+    """
+
+    problem: Problem
+    inputs: int
+
+    @classmethod
+    def of(cls, spec: NetworkSpec, problem: Problem) -> Widening:
+        """Return how the features of a problem are widened for a network."""
+        if spec.architecture not in ("linear", "mlp", "resnet"):
+            return cls(problem, problem.inputs)
+        width = -(-problem.inputs // FEATURES_STEP) * FEATURES_STEP
+        return cls(replace(problem, inputs=width, window=()), problem.inputs)
+
+    def widen(self, features: Floats32) -> Floats32:
+        """Return features [n, inputs] with columns of zeros beside them."""
+        missing = self.problem.inputs - self.inputs
+        return np.pad(features, ((0, 0), (0, missing))) if missing else features
+
+    def widen_weights(self, weights: list[Floats32]) -> list[Floats32]:
+        """Return weights, or moments of them, whose first kernel takes the wider features."""
+        missing = self.problem.inputs - self.inputs
+        return [np.pad(weights[0], ((0, missing), (0, 0))), *weights[1:]] if missing else weights
+
+    def narrow_weights(self, weights: list[Floats32]) -> list[Floats32]:
+        """Return the weights as they were before ``widen_weights``."""
+        return [weights[0][: self.inputs], *weights[1:]]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 
 pytestmark = pytest.mark.contract
 
-LEARNERS = [("sklearn", "linear"), ("pytorch", "mlp"), ("tensorflow", "mlp")]
+LEARNERS = [("sklearn", "linear"), ("pytorch", "mlp"), ("tensorflow", "mlp"), ("jax", "mlp")]
 
 
 @pytest.fixture(scope="module")

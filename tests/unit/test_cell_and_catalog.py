@@ -54,7 +54,9 @@ def test_the_catalog_ships_what_was_promised(catalog):
 
 def test_every_cell_is_made_once_and_its_id_tells_it_apart(catalog):
     cells = select_cells(catalog, MatrixMarker(), SETTINGS)
-    assert len(cells) == len(catalog.datasets) * len(ALGORITHMS) >= 150
+    tasks = [dataset.descriptor.task for dataset in catalog.datasets]
+    fitting = sum(task in algorithm.tasks for task in tasks for algorithm in ALGORITHMS)
+    assert len(cells) == fitting >= 150
     assert len({cell.id for cell in cells}) == len(cells)
     assert all(cell.id.count("-") == 3 for cell in cells)
 

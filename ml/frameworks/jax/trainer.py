@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.core.architectures import Pass, declare, forward
-from ml.core.batches import plan_epoch, predict_blocks, stage_rows
+from ml.core.batches import Widening, plan_epoch, predict_blocks, stage_rows
 from ml.core.learner import Floats32, Problem
 from ml.core.loop import Examples, TrainingState, objective
 from ml.core.ops import row_loss
@@ -36,9 +37,11 @@ class JaxStepper:
         self._spec = spec
         self._seed = seed
         form = compiled_form(spec)
-        self._trained = [weight.trained for weight in declare(form, problem)]
-        self._epoch = _epoch_function(form, problem)
-        self._predict = _predict_function(form, problem)
+        self._widening = Widening.of(spec, problem)
+        wide = self._widening.problem
+        self._trained = [weight.trained for weight in declare(form, wide)]
+        self._epoch = _epoch_function(form, wide)
+        self._predict = _predict_function(form, wide)
         self._updates = 0
         self._state: Any = ()
         zeros = [np.zeros_like(w) for w, own in zip(weights, self._trained, strict=True) if own]
@@ -46,7 +49,8 @@ class JaxStepper:
 
     def stage(self, examples: Examples) -> None:
         """Hand over the training rows once."""
-        self._staged = stage_rows(examples, self._spec.batch_size)
+        features = self._widening.widen(examples.features)
+        self._staged = stage_rows(replace(examples, features=features), self._spec.batch_size)
         self._arrays = tuple(
             to_device(array)
             for array in (self._staged.features, self._staged.targets, self._staged.weights)
@@ -63,15 +67,17 @@ class JaxStepper:
 
     def predict(self, features: Floats32) -> Floats32:
         """Return the raw outputs [n, outputs]."""
-        return predict_blocks(partial(self._predict, self._state[:2]), features)
+        wide = self._widening.widen(features)
+        return predict_blocks(partial(self._predict, self._state[:2]), wide)
 
     def weights(self) -> list[Floats32]:
         """Return copies of the weights."""
-        return export_weights(_merge(self._trained, *self._state[:2]))
+        merged = export_weights(_merge(self._trained, *self._state[:2]))
+        return self._widening.narrow_weights(merged)
 
     def load_weights(self, weights: list[Floats32]) -> None:
         """Put these weights in place."""
-        arrays = import_weights(weights)
+        arrays = import_weights(self._widening.widen_weights(weights))
         parts = (
             tuple(w for w, own in zip(arrays, self._trained, strict=True) if own is trained)
             for trained in (True, False)
@@ -80,12 +86,18 @@ class JaxStepper:
 
     def state(self) -> TrainingState:
         """Return copies of all that the next update depends on."""
-        first, second = (export_weights(part) for part in self._state[2:])
+        first, second = (
+            self._widening.narrow_weights(export_weights(part)) for part in self._state[2:]
+        )
         return TrainingState(self.weights(), first, second, self._updates)
 
     def load_state(self, state: TrainingState) -> None:
         """Go on from this state."""
-        self._state = ((), (), import_weights(state.first), import_weights(state.second))
+        moments = (
+            import_weights(self._widening.widen_weights(part))
+            for part in (state.first, state.second)
+        )
+        self._state = ((), (), *moments)
         self._updates = state.updates
         self.load_weights(state.weights)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ml.core.architectures import Pass, Weight, declare, forward
-from ml.core.batches import StagedRows, plan_epoch, predict_blocks, stage_rows
+from ml.core.batches import StagedRows, Widening, plan_epoch, predict_blocks, stage_rows
 from ml.core.learner import Floats32, Problem
 from ml.core.loop import Examples, TrainingState, objective
 from ml.core.ops import row_loss
@@ -36,8 +37,9 @@ class TensorFlowStepper:
     ) -> None:
         self._spec = spec
         self._seed = seed
-        self._form, self._problem = compiled_form(spec), problem
-        declared = declare(spec, problem)
+        self._widening = Widening.of(spec, problem)
+        self._form, self._problem = compiled_form(spec), self._widening.problem
+        declared = declare(spec, self._problem)
         self._trained = [weight.trained for weight in declared]
         self._shapes = [weight.shape for weight in declared if weight.trained]
         size = sum(math.prod(shape) for shape in self._shapes)
@@ -48,7 +50,8 @@ class TensorFlowStepper:
 
     def stage(self, examples: Examples) -> None:
         """Hand over the training rows once."""
-        self._staged = stage_rows(examples, self._spec.batch_size)
+        features = self._widening.widen(examples.features)
+        self._staged = stage_rows(replace(examples, features=features), self._spec.batch_size)
         self._arrays = tuple(
             to_tensor(array)
             for array in (self._staged.features, self._staged.targets, self._staged.weights)
@@ -74,17 +77,20 @@ class TensorFlowStepper:
         """Return the raw outputs [n, outputs]."""
         function = _predict_function(self._form, self._problem)
         return predict_blocks(
-            lambda block: function(self._flat, self._statistics, to_tensor(block)), features
+            lambda block: function(self._flat, self._statistics, to_tensor(block)),
+            self._widening.widen(features),
         )
 
     def weights(self) -> list[Floats32]:
         """Return copies of the weights."""
         statistics = [variable.numpy() for variable in self._statistics]
-        return list(_merge(self._trained, export_weights(self._flat, self._shapes), statistics))
+        trained = export_weights(self._flat, self._shapes)
+        return self._widening.narrow_weights(list(_merge(self._trained, trained, statistics)))
 
     def load_weights(self, weights: list[Floats32]) -> None:
         """Put these weights in place."""
-        pairs = list(zip(weights, self._trained, strict=True))
+        wide = self._widening.widen_weights(weights)
+        pairs = list(zip(wide, self._trained, strict=True))
         import_weights(self._flat, [w for w, trained in pairs if trained])
         kept = [w for w, trained in pairs if not trained]
         for variable, array in zip(self._statistics, kept, strict=True):
@@ -92,14 +98,17 @@ class TensorFlowStepper:
 
     def state(self) -> TrainingState:
         """Return copies of all that the next update depends on."""
-        first, second = (export_weights(slot, self._shapes) for slot in self._slots)
+        first, second = (
+            self._widening.narrow_weights(export_weights(slot, self._shapes))
+            for slot in self._slots
+        )
         return TrainingState(self.weights(), first, second, self._updates)
 
     def load_state(self, state: TrainingState) -> None:
         """Go on from this state."""
         self.load_weights(state.weights)
         for slot, arrays in zip(self._slots, (state.first, state.second), strict=True):
-            import_weights(slot, arrays)
+            import_weights(slot, self._widening.widen_weights(arrays))
         self._updates = state.updates
 
 
