@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import difflib
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -102,7 +103,7 @@ def numbers(
 ) -> tuple[NDArray[np.float64], int | None]:
     """Return a column as float64, NaN for missing, and the first row that is no number.
 
-    Infinities and the ``missing`` markers become NaN. The values are meaningless from the
+    Infinities, what exceeds float64 and the ``missing`` markers become NaN. The values are meaningless from the
     offending row on, if there is one.
     """
     values = np.full(len(column), np.nan)
@@ -114,7 +115,7 @@ def numbers(
             if value is None:
                 continue
             if not isinstance(value, str):
-                values[row] = float(value) if abs(value) < 1e308 else math.nan
+                values[row] = float(value) if abs(value) <= sys.float_info.max else math.nan
                 continue
             if value not in parsed:
                 blank = not value.strip() or value in missing

@@ -186,7 +186,18 @@ def _check_names(columns: Columns, rules: Rules) -> None:
             field="categorical",
             remedy="name it in one of the two lists",
         )
-    for place in (rules.split.column, rules.forecast and rules.forecast.series):
+    series = rules.forecast and rules.forecast.series
+    if series is not None and (series == rules.split.column or series in rules.numeric):
+        other = "the time" if series == rules.split.column else "declared numeric"
+        raise DataInvalid(
+            f"{_where(rules, series)} is the series and also {other}",
+            code="kind_conflict",
+            field="forecast.series",
+            expected="a column that only names the series",
+            received=describe(series),
+            remedy="name another column, or leave forecast.series out where there is one series",
+        )
+    for place in (rules.split.column, series):
         if place == rules.target:
             raise DataInvalid(
                 f"{_where(rules, rules.target)} is the target and also the split or series column",
