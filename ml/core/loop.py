@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from ml.core.contracts import History, NetworkSpec
 from ml.core.errors import DataInvalid, TrainingDiverged
 from ml.core.learner import FitReport, Floats32, Loss, Problem, Stop
+
+EXPLOSION = 1e6
 
 
 class Stepper(Protocol):
@@ -103,7 +105,10 @@ def run_epochs(
 
     ``train`` and ``validation`` are features and targets. At least one epoch is run whatever
     the time. Raises DataInvalid for an empty training part and TrainingDiverged, with the
-    epoch and the last finite loss, as soon as a loss is not a finite number.
+    epoch and the last good loss, as soon as a loss is not a finite number or the training
+    loss explodes: it exceeds ``EXPLOSION`` times the greater of the first epoch's and 1. Targets
+    have unit variance, so no training that learns comes near; what a few extreme rows do to the
+    validation loss says nothing of the training and is no divergence as long as it is finite.
     """
     features, targets = train
     rows = int(features.shape[0])
@@ -119,13 +124,15 @@ def run_epochs(
     best, best_epoch, best_weights = math.inf, 0, stepper.weights()
     stopped: Stop = "completed"
     for epoch in range(1, spec.epochs + 1):
-        train_losses.append(_finite(stepper.epoch(order.permutation(rows)), epoch, train_losses))
+        loss = stepper.epoch(order.permutation(rows))
+        train_losses.append(checked_loss(loss, train_losses))
         if validation is None:
             best_epoch = epoch
         else:
             outputs = stepper.predict(validation[0])
             current = objective(problem, mean_loss, outputs, validation[1])
-            validation_losses.append(_finite(current, epoch, validation_losses))
+            checked = checked_loss(current, validation_losses, kind="validation loss")
+            validation_losses.append(checked)
             if current < best:
                 best, best_epoch, best_weights = current, epoch, stepper.weights()
             elif spec.patience and epoch - best_epoch >= spec.patience:
@@ -146,12 +153,29 @@ def run_epochs(
     )
 
 
-def _finite(loss: float, epoch: int, earlier: list[float]) -> float:
-    if math.isfinite(loss):
+def checked_loss(
+    loss: float,
+    earlier: Sequence[float],
+    field: str = "model.optimizer.learning_rate",
+    kind: Literal["loss", "validation loss"] = "loss",
+) -> float:
+    """Return an epoch's loss; raises TrainingDiverged where it is no number or has exploded.
+
+    ``earlier`` are the losses of the epochs before, all of them good; ``field`` is the place of
+    the learning rate. Any finite validation loss is good.
+    """
+    if not math.isfinite(loss):
+        code, event = "loss_not_finite", f"the {kind} became {loss}"
+    elif kind == "loss" and earlier and loss > EXPLOSION * max(earlier[0], 1.0):
+        code, event = "loss_exploded", f"the loss exploded to {loss:.6g} from {earlier[0]:.6g}"
+    else:
         return float(loss)
-    last = f"the last finite loss was {earlier[-1]:.6g}" if earlier else "no loss was finite"
+    last = f"the last good loss was {earlier[-1]:.6g}" if earlier else "no loss was good"
     raise TrainingDiverged(
-        f"the loss became {loss} in epoch {epoch}; {last}",
-        field="model.optimizer.learning_rate",
+        f"{event} in epoch {len(earlier) + 1}; {last}",
+        code=code,
+        field=field,
+        expected="a finite loss that does not grow a millionfold",
+        received=f"{loss:.6g}",
         remedy="lower the learning rate, or look for extreme values in the features",
     )

@@ -154,4 +154,6 @@ def lagged(
     wanted = place * len(known) + earlier
     found = np.searchsorted(periods, wanted).clip(max=len(periods) - 1)
     there = (known[earlier] == time - lag) & (periods[found] == wanted)
+    # The mean of values near the largest float64 may exceed it.
+    there &= np.isfinite(means[found])
     return np.where(there, means[found], np.nan)

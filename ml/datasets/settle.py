@@ -17,6 +17,7 @@ from ml.datasets.fingerprint import content_sha256
 from ml.datasets.periods import calendar_features, lagged, parse_periods
 
 ABOVE = ("no", "yes")
+LARGEST_TARGET = 1e150
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def rules_of(source: Descriptor | InlineData) -> Rules:
 def settle(columns: Columns, rules: Rules) -> Table:
     """Return the table that these columns and rules make, its content hash computed.
 
-    Rows without a target, or with a label outside ``classes``, are left out. The column of a
+    Rows without a target, or with a label outside ``classes``, are left out; an infinite number
+    and one beyond float64 count as missing. The column of a
     ``time`` or ``group`` split is no feature, the series column is a categorical one; a
     forecast gains calendar features and lags. Every other column is numeric where all its
     values are numbers, else categorical, unless the rules name its kind. Raises DataInvalid.
@@ -223,6 +225,7 @@ def _target(
         rows = np.flatnonzero(~np.isnan(values))
         _check_some_target(rows, rules)
         if rules.target_above is None:
+            _check_size(values, rows, rules)
             return values[rows], (), rows
         found: list[str | None] = [ABOVE[int(value > rules.target_above)] for value in values[rows]]
         positive = rules.positive or ABOVE[1]
@@ -279,6 +282,19 @@ def _check_some_target(rows: NDArray[np.int64], rules: Rules) -> None:
             field="target",
             expected="at least one row with a target",
             remedy="name another target, or check missing and classes",
+        )
+
+
+def _check_size(values: NDArray[np.float64], rows: NDArray[np.int64], rules: Rules) -> None:
+    huge = rows[np.abs(values[rows]) > LARGEST_TARGET]
+    if huge.size:
+        raise DataInvalid(
+            f"{_where(rules, rules.target)}, row {int(huge[0]) + 1} is too large to be scored",
+            code="target_too_large",
+            field="target",
+            expected=f"values within ±{LARGEST_TARGET:g}, whose squares are numbers too",
+            received=describe(float(values[huge[0]])),
+            remedy="give the target in a larger unit, or mend the value",
         )
 
 
