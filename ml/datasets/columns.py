@@ -103,8 +103,8 @@ def numbers(
 ) -> tuple[NDArray[np.float64], int | None]:
     """Return a column as float64, NaN for missing, and the first row that is no number.
 
-    Infinities, what exceeds float64 and the ``missing`` markers become NaN. The values are meaningless from the
-    offending row on, if there is one.
+    Infinities, numbers beyond float64 and the ``missing`` markers become NaN. The values are
+    meaningless from the offending row on, if there is one.
     """
     values = np.full(len(column), np.nan)
     if column.dtype != object:

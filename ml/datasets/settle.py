@@ -44,29 +44,26 @@ def rules_of(source: Descriptor | InlineData) -> Rules:
 
     Text in a file may spell numbers; in inline data, whose values are typed, it may not.
     """
-    if isinstance(source, InlineData):
-        return Rules(
-            id=source.id,
-            task=source.task,
-            target=source.target,
-            split=source.split,
-            forecast=source.forecast,
-            positive=source.positive,
-            parse_text=False,
-        )
-    return Rules(
+    shared = Rules(
         id=source.id,
         task=source.task,
         target=source.target,
         split=source.split,
         forecast=source.forecast,
         positive=source.positive,
+        parse_text=False,
+    )
+    if isinstance(source, InlineData):
+        return shared
+    return replace(
+        shared,
         target_above=source.target_above,
         classes=source.classes,
         drop=tuple(source.drop),
         categorical=source.categorical,
         numeric=source.numeric,
         missing=frozenset(source.missing),
+        parse_text=True,
     )
 
 
