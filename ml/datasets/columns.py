@@ -36,18 +36,23 @@ def named_columns(
     seen: set[str] = set()
     for text in texts:
         if text in seen:
-            raise DataInvalid(
-                f"{where} has two columns named {text!r}",
-                code="duplicate_column",
-                field=text,
-                expected="every column name once",
-                remedy="rename one of them",
-            )
+            raise duplicate_column(text, where)
         seen.add(text)
     return {
         text: raw_column(column, where=f"{where}, column {text!r}")
         for text, column in zip(texts, columns, strict=True)
     }
+
+
+def duplicate_column(name: str, where: str) -> DataInvalid:
+    """Return the error for a column name that a file has twice."""
+    return DataInvalid(
+        f"{where} has two columns named {name!r}",
+        code="duplicate_column",
+        field=name,
+        expected="every column name once",
+        remedy="rename one of them",
+    )
 
 
 def raw_column(values: Sequence[Any] | NDArray[Any], where: str) -> RawColumn:

@@ -16,8 +16,8 @@ from ml.datasets.columns import RawColumn, number_in, text_of
 Period = Literal["day", "week", "month", "quarter", "year", "step"]
 PER_YEAR = {"month": 12, "quarter": 4, "year": 1}
 EPOCH = datetime.datetime(1970, 1, 1)
-LARGEST_STEP = 2**53
-"""The largest whole number below which float64 holds every other one."""
+STEPS_END = 2**53
+"""From here on float64 does not hold every whole number."""
 
 
 def parse_periods(
@@ -26,7 +26,7 @@ def parse_periods(
     """Return each row's time as int64 periods since 1970, weeks beginning on Monday.
 
     Times are ISO 8601 dates, or decimal years for months, quarters and years. With ``step``,
-    whole numbers stand for themselves and anything else for its rank; a number beyond ±2^53,
+    whole numbers stand for themselves and anything else for its rank; a number from ±2^53 on,
     where float64 no longer tells neighbours apart, is refused. Raises DataInvalid
     naming the first value that is no time; ``row_numbers`` counts as the source does.
     """
@@ -79,7 +79,7 @@ def _parse(text: str, period: Period) -> datetime.datetime | float | None:
     number = number_in(text)
     if number is not None and math.isfinite(number):
         if period == "step":
-            return number if abs(number) <= LARGEST_STEP else None
+            return number if abs(number) < STEPS_END else None
         if period in PER_YEAR:
             return number if 1000 <= number < 3000 else None
     return iso_date(text)
