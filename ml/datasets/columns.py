@@ -160,6 +160,38 @@ def _category(value: str | bool | int | float, missing: frozenset[str]) -> str |
     return None if not text.strip() or text in missing else text
 
 
+def indexed(labels: list[str | None], where: str) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    """Return each label's index (-1 for a missing one) into the sorted levels, and these.
+
+    Raises DataInvalid where a label is not valid Unicode.
+    """
+    levels = tuple(sorted({label for label in labels if label is not None}))
+    try:
+        "".join(levels).encode("utf-8")
+    except UnicodeEncodeError as problem:
+        raise DataInvalid(
+            f"{where} holds text that is not valid Unicode",
+            code="text_not_unicode",
+            received=describe(problem.object[problem.start : problem.end]),
+            remedy="save the data as UTF-8",
+        ) from None
+    index: dict[str | None, int] = {level: place for place, level in enumerate(levels)}
+    index[None] = -1
+    return np.array([index[label] for label in labels], dtype=np.int32), levels
+
+
+def text_in_numeric(where: str, field: str, value: object, remedy: str) -> DataInvalid:
+    """Return the error for a value that is no number in a column of numbers."""
+    return DataInvalid(
+        f"{where} holds text",
+        code="text_in_numeric",
+        field=field,
+        expected="a number or nothing",
+        received=describe(value),
+        remedy=remedy,
+    )
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """Say which known names are near a wrong one, or list the first of them."""
     known = list(known)

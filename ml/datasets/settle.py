@@ -12,7 +12,15 @@ from ml.core.contracts import ForecastRule, InlineData, SplitRule, Task
 from ml.core.descriptor import Descriptor
 from ml.core.errors import DataInvalid, describe
 from ml.core.table import Table
-from ml.datasets.columns import Columns, RawColumn, near, numbers, texts
+from ml.datasets.columns import (
+    Columns,
+    RawColumn,
+    indexed,
+    near,
+    numbers,
+    text_in_numeric,
+    texts,
+)
 from ml.datasets.fingerprint import content_sha256
 from ml.datasets.periods import calendar_features, lagged, parse_periods
 
@@ -237,7 +245,7 @@ def _target(
         _check_some_target(rows, rules)
         found = [labels[row] for row in kept]
         positive = rules.positive or ""
-    codes, classes = _indexed(found, _where(rules, rules.target))
+    codes, classes = indexed(found, _where(rules, rules.target))
     if len(classes) < 2:
         raise DataInvalid(
             f"{_where(rules, rules.target)} has one class only",
@@ -324,32 +332,11 @@ def _numbers_or_refuse(
 ) -> NDArray[np.float64]:
     values, offending = numbers(column, rules.missing, rules.parse_text)
     if offending is not None:
-        raise DataInvalid(
-            f"{_where(rules, name)}, row {int(row_numbers[offending])} holds text",
-            code="text_in_numeric",
-            field=name,
-            expected="a number or nothing",
-            received=describe(column[offending]),
-            remedy="mend the value, list it in missing, or declare the column categorical",
-        )
+        place = f"{_where(rules, name)}, row {int(row_numbers[offending])}"
+        remedy = "mend the value, list it in missing, or declare the column categorical"
+        raise text_in_numeric(place, name, column[offending], remedy)
     return values
 
 
 def _codes(column: RawColumn, rules: Rules, name: str) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-    return _indexed(texts(column, rules.missing), _where(rules, name))
-
-
-def _indexed(labels: list[str | None], where: str) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-    levels = tuple(sorted({label for label in labels if label is not None}))
-    try:
-        "".join(levels).encode("utf-8")
-    except UnicodeEncodeError as problem:
-        raise DataInvalid(
-            f"{where} holds text that is not valid Unicode",
-            code="text_not_unicode",
-            received=describe(problem.object[problem.start : problem.end]),
-            remedy="save the data as UTF-8",
-        ) from None
-    index: dict[str | None, int] = {level: place for place, level in enumerate(levels)}
-    index[None] = -1
-    return np.array([index[label] for label in labels], dtype=np.int32), levels
+    return indexed(texts(column, rules.missing), _where(rules, name))
