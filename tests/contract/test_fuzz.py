@@ -151,13 +151,17 @@ def at(payload, place):
 def damaged(draw, payload):
     """Replace, remove or copy from elsewhere one field or element of a good payload."""
     payload = copy.deepcopy(payload)
-    *above, last = draw(st.sampled_from(places(payload)))
+    # First a part of the payload, so that the many values of the table do not draw all damage.
+    part = draw(st.sampled_from(sorted(payload)))
+    *above, last = draw(st.sampled_from([p for p in places(payload) if p[0] == part]))
     spot = at(payload, above)
     act = draw(st.sampled_from(["replace", "replace", "remove", "copy"]))
     if act == "remove":
         del spot[last]
     elif act == "copy":
         spot[last] = copy.deepcopy(at(payload, draw(st.sampled_from(places(payload)))))
+    elif type(spot[last]) in (int, float):
+        spot[last] = draw(NUMBERS | VALUES)
     else:
         spot[last] = draw(VALUES)
     return payload
@@ -188,7 +192,7 @@ def test_a_good_payload_with_one_damage_gets_a_result_or_a_reason(framework, dat
 CELLS = {
     "number": st.floats(allow_nan=False, allow_infinity=False),
     "small": st.integers(-2, 2),
-    "huge": st.integers(-(10**400), 10**400),
+    "huge": st.sampled_from([1e300, -1.7e308, 1e150, 5e-324, 2**63, -(10**308), 10**400]),
     "truth": st.booleans(),
     "text": st.text(max_size=3),
     "word": st.sampled_from(["a", "b", "1", "1e999", "nan", "", " ", "\0"]),
@@ -199,7 +203,7 @@ CELLS["mixed"] = st.one_of(*CELLS.values())
 @st.composite
 def tables(draw):
     """Draw a few columns of one length, some wholly missing, constant or with holes."""
-    rows = draw(st.integers(0, 14))
+    rows = draw(st.sampled_from([0, 1, 2, 3, 5, 9, 12, 14]))
 
     def column():
         cells = CELLS[draw(st.sampled_from(sorted(CELLS)))]

@@ -146,11 +146,10 @@ def test_a_constant_target_is_learned_exactly_by_an_exact_solver():
     assert respond("sklearn", data).replicates[0].metrics["rmse"] == 0
 
 
-@pytest.mark.parametrize("framework", FEW)
-def test_ten_thousand_columns_are_trained(framework):
+def test_ten_thousand_columns_are_trained():
     values = np.random.default_rng(1).normal(size=(10_000, 12))
     columns = {f"c{index}": column.tolist() for index, column in enumerate(values)}
-    response = respond(framework, inline(**columns, y=["a", "b"] * 6))
+    response = respond("pytorch", inline(**columns, y=["a", "b"] * 6))
     assert response.status == "ok", response
     assert response.replicates[0].features == 10_000
 
@@ -359,6 +358,14 @@ def test_an_mlp_of_sklearn_that_diverges_stops_with_epoch_and_last_good_loss(par
     assert response.error.message.startswith("replicate 1 of 2: the ")
     last = "no loss was good" if "alpha" in params else r"the last good loss was 0\.\d+"
     assert re.search(rf" epoch {epoch}; {last}$", response.error.message)
+
+
+def test_a_prediction_that_overflows_is_a_divergence():
+    params = {"solver": "sgd", "learning_rate_init": 1e30, "max_iter": 1}
+    model = {"kind": "estimator", "estimator": "mlp", "params": params}
+    response = respond("sklearn", inline("regression", x=SIZE, y=SIZE), model, replicates=2)
+    assert (response.outcome, response.error.code) == ("diverged", "prediction_not_finite")
+    assert response.error.message.startswith("replicate 1 of 2: 10 of 10 predictions are not")
 
 
 def test_watching_an_mlp_leaves_nothing_in_it_and_changes_no_bit():
