@@ -73,7 +73,7 @@ def check_expected(response, payload):
 
 
 @pytest.mark.parametrize("framework", ENTRY_POINTS)
-@fuzzed(60)
+@fuzzed(40)
 @given(payload=VALUES)
 def test_any_json_value_is_answered(framework, payload):
     for operation in ("train", "distill"):
@@ -237,7 +237,7 @@ def tables(draw):
     ],
     ids=["dummy", "linear", "pytorch"],
 )
-@fuzzed(150)
+@fuzzed(120)
 @given(data=tables())
 def test_any_table_gets_a_result_or_a_reason(framework, model, data):
     payload = {"data": data, "model": model, "replicates": 1}
