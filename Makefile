@@ -49,5 +49,5 @@ lock:  ## pin the newest versions that fit together into constraints.txt
 
 clean:  ## remove what was built, not the reports
 	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache \
-		.import_linter_cache ml/data/tables
+		.import_linter_cache .hypothesis ml/data/tables
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,7 +15,8 @@ from ml.core.contracts import EstimatorSpec, ModelSpec, NetworkSpec, Scalar, Spl
 from ml.core.errors import DataInvalid, RequestInvalid, describe
 from ml.core.learner import Adapter, Learner, Problem
 from ml.core.table import Table
-from ml.datasets.columns import numbers, raw_column, texts
+from ml.datasets.columns import indexed, numbers, raw_column, text_in_numeric, texts
+from ml.datasets.readers import check_lengths
 from ml.preprocessing.preprocessor import Preprocessor, TargetScaler
 from ml.registry import entry_point
 
@@ -100,31 +101,17 @@ class Predictor:
         categorical = [column.name for column in self._preprocessor.categorical]
         raw = {name: self._raw(columns, name) for name in (*numeric, *categorical)}
         lengths = {name: len(column) for name, column in raw.items()}
-        if len(set(lengths.values())) != 1:
-            raise DataInvalid(
-                "the columns are not of one length",
-                code="ragged_columns",
-                received=describe(lengths),
-                remedy="give every column the same number of values",
-            )
+        check_lengths(lengths, "the data to predict")
         rows = next(iter(lengths.values()))
         values, codes, levels = np.empty((rows, len(numeric))), [], []
         for place, name in enumerate(numeric):
             values[:, place], offending = numbers(raw[name], frozenset(), parse_text=False)
             if offending is not None:
-                raise DataInvalid(
-                    f"column {name!r}, row {offending + 1} holds text",
-                    code="text_in_numeric",
-                    field=name,
-                    expected="a number or None",
-                    received=describe(raw[name][offending]),
-                    remedy="mend the value",
-                )
+                where = f"column {name!r}, row {offending + 1}"
+                raise text_in_numeric(where, name, raw[name][offending], "mend the value")
         for name in categorical:
-            labels = texts(raw[name], frozenset())
-            known = tuple(sorted({label for label in labels if label is not None}))
-            index: dict[Any, int] = {level: place for place, level in enumerate(known)}
-            codes.append([index.get(label, -1) for label in labels])
+            places, known = indexed(texts(raw[name], frozenset()), f"column {name!r}")
+            codes.append(places)
             levels.append(known)
         return Table(
             id="columns",

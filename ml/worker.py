@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
 
-from ml.core.contracts import ErrorInfo, Failure
 from ml.core.errors import MatrixError
+from ml.core.handling import failure_of
 from ml.registry import entry_point
 
 OPERATIONS = {
@@ -22,16 +21,7 @@ def serve(framework: str, operation: str, payload: str) -> str:
     try:
         module = entry_point(framework)
     except MatrixError as problem:
-        error = ErrorInfo(
-            code=problem.code,
-            message=problem.message,
-            field=problem.field,
-            expected=problem.expected,
-            received=problem.received,
-            remedy=problem.remedy,
-        )
-        outcome: Any = problem.outcome
-        return Failure(id=framework, outcome=outcome, error=error).model_dump_json()
+        return failure_of(problem, framework).model_dump_json()
     if operation == "warm":
         return json.dumps({"pid": os.getpid()})
     return json.dumps(getattr(module, OPERATIONS[operation])(json.loads(payload)))

@@ -81,6 +81,12 @@ def make_record(dataset="wine", algorithm="mlp", framework="pytorch", **changes)
     return Record(**(values | changes))
 
 
+def record_of(cell, **changes):
+    """Make the record of a cell that is given by its id."""
+    dataset, algorithm, framework, mode = cell.split("-")
+    return make_record(dataset, algorithm, framework, mode=mode, **changes)
+
+
 def make_score(value, baseline, greater_is_better=True, spread=0.01, metric="roc_auc"):
     sign = 1 if greater_is_better else -1
     return Score(

@@ -33,6 +33,7 @@ from ml.core.errors import describe
 
 WARM_UP_SECONDS = 180.0
 LOG_TAIL_LINES = 30
+SEE_DETAIL = "see the detail; the last lines of the worker's output are kept there"
 Answer = TypeVar("Answer")
 
 
@@ -108,14 +109,9 @@ class LocalExecutor:
                 # No worker was known to have the call, as when an idle one was killed before
                 # it: another is asked, once.
                 self._drop(framework)
-        return _failure(
-            name,
-            "crashed",
-            "worker_died",
-            "the worker died as soon as it was given the cell, and so did the one after it",
-            remedy="see the detail; the last lines of the worker's output are kept there",
-            detail=_tail(self._log(framework), 0),
-        )
+        text = "the worker died as soon as it was given the cell, and so did the one after it"
+        tail = _tail(self._log(framework), 0)
+        return _failure(name, "crashed", "worker_died", text, SEE_DETAIL, tail)
 
     def _ask(
         self, framework: Framework, name: str, operation: str, payload: str, limit: float
@@ -129,31 +125,15 @@ class LocalExecutor:
         try:
             answer: str = future.result()
         except TimeoutError:
-            return _failure(
-                name,
-                "timeout",
-                "time_limit",
-                f"no result within {limit:g} s; the worker was killed",
-                remedy="raise --matrix-timeout, or lower --matrix-rows",
-                detail=_tail(log, mark),
-            )
+            text = f"no result within {limit:g} s; the worker was killed"
+            remedy = "raise --matrix-timeout, or lower --matrix-rows"
+            return _failure(name, "timeout", "time_limit", text, remedy, _tail(log, mark))
         except pebble.ProcessExpired as problem:
-            return _failure(
-                name,
-                "crashed",
-                "worker_died",
-                f"the worker {_death(problem.exitcode)}",
-                remedy="see the detail; the last lines of the worker's output are kept there",
-                detail=_tail(log, mark),
-            )
+            text = f"the worker {_death(problem.exitcode)}"
+            return _failure(name, "crashed", "worker_died", text, SEE_DETAIL, _tail(log, mark))
         except remote.WorkerRaised as problem:
-            return _failure(
-                name,
-                "error",
-                "worker_raised",
-                f"the worker raised {problem}",
-                detail=_tail(log, mark),
-            )
+            text = f"the worker raised {problem}"
+            return _failure(name, "error", "worker_raised", text, SEE_DETAIL, _tail(log, mark))
         if operation == "warm" and "outcome" in answer:
             failed = parse_response(answer)
             assert not isinstance(failed, TrainResult)

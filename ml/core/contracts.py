@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt, TypeAdapter, model_validator
 
 from ml.core.specs import Contract as Contract
+from ml.core.specs import Count, Fraction, NotNegative, Positive
 from ml.core.specs import EstimatorSpec as EstimatorSpec
-from ml.core.specs import Fraction, NotNegative, Positive
 from ml.core.specs import ModelSpec as ModelSpec
 from ml.core.specs import Name as Name
 from ml.core.specs import NetworkSpec as NetworkSpec
@@ -58,10 +58,10 @@ class ForecastRule(Contract):
     """
 
     period: Literal["day", "week", "month", "quarter", "year", "step"]
-    season: PositiveInt
-    horizon: PositiveInt = 1
+    season: Count
+    horizon: Count = 1
     series: str | None = None
-    lags: tuple[PositiveInt, ...] = ()
+    lags: tuple[Count, ...] = ()
 
     @model_validator(mode="after")
     def _lags_are_known(self) -> ForecastRule:

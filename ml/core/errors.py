@@ -58,7 +58,7 @@ class DataInvalid(MatrixError):
 
 
 class TrainingDiverged(MatrixError):
-    """Stop a training whose loss is no longer a finite number."""
+    """Stop a training whose loss is no longer a finite number, or has exploded."""
 
     outcome = "diverged"
     code = "loss_not_finite"

@@ -59,18 +59,7 @@ def answer(payload: Any, work: Callable[[], BaseModel]) -> dict[str, Any]:
     try:
         return work().model_dump(mode="json")
     except MatrixError as problem:
-        failure = Failure(
-            id=_id(payload),
-            outcome=problem.outcome,  # type: ignore[arg-type]  # a class attribute, tested
-            error=ErrorInfo(
-                code=problem.code,
-                message=problem.message,
-                field=problem.field,
-                expected=problem.expected,
-                received=problem.received,
-                remedy=problem.remedy,
-            ),
-        )
+        failure = failure_of(problem, _id(payload))
     except MemoryError as problem:
         error = ErrorInfo(
             code="out_of_memory",
@@ -87,6 +76,22 @@ def answer(payload: Any, work: Callable[[], BaseModel]) -> dict[str, Any]:
         )
         failure = Failure(id=_id(payload), outcome="error", error=error)
     return failure.model_dump(mode="json")
+
+
+def failure_of(problem: MatrixError, id: str) -> Failure:
+    """Return an expected failure as the response to the request of this id."""
+    return Failure(
+        id=id,
+        outcome=problem.outcome,  # type: ignore[arg-type]  # a class attribute, tested
+        error=ErrorInfo(
+            code=problem.code,
+            message=problem.message,
+            field=problem.field,
+            expected=problem.expected,
+            received=problem.received,
+            remedy=problem.remedy,
+        ),
+    )
 
 
 def parse_request(payload: Any, kind: type[_Request]) -> _Request:
@@ -171,6 +176,10 @@ def _refusal(problem: ValidationError, kind: type[BaseModel]) -> RequestInvalid:
         context = first["ctx"]
         received = describe(context.get("tag"))
         expected = f"one of {context['expected_tags']}" if "expected_tags" in context else expected
+    elif first["type"] == "bool_type" and place[-1] == "bool":  # the first of a union's kinds
+        place.pop()
+        expected = "text, a number, true, false or null"
+        expected += ", or a list of these" if place[:2] == ["model", "params"] else ""
     field = ".".join(str(part) for part in place)
     if first["type"] == "extra_forbidden":
         names = _names_beside(kind, first["loc"])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,9 @@ class TrainingState:
     first: list[Floats32]
     second: list[Floats32]
     updates: int
+
+
+EXPLOSION = 1e6
 
 
 class Stepper(Protocol):
@@ -138,8 +141,11 @@ def run_epochs(
     """Train until the epochs, the patience or the seconds are used up; keep the best weights.
 
     At least one epoch is run whatever the time. Raises DataInvalid for an empty training part
-    and TrainingDiverged, with the epoch and the last finite loss, as soon as a loss is not a
-    finite number.
+    and TrainingDiverged, with the epoch and the last good loss, as soon as a loss is not a
+    finite number or the training loss explodes: it exceeds ``EXPLOSION`` times the greater of
+    the first epoch's and 1. Targets have unit variance, so no training that learns comes near;
+    what a few extreme rows do to the validation loss says nothing of the training and is no
+    divergence as long as it is finite.
     """
     rows = len(train.features)
     if rows == 0:
@@ -154,13 +160,15 @@ def run_epochs(
     best, best_epoch, best_weights = math.inf, 0, stepper.weights()
     stopped: Stop = "completed"
     for epoch in range(1, spec.epochs + 1):
-        train_losses.append(_finite(stepper.epoch(order.permutation(rows)), epoch, train_losses))
+        loss = stepper.epoch(order.permutation(rows))
+        train_losses.append(checked_loss(loss, train_losses))
         if validation is None:
             best_epoch = epoch
         else:
             outputs = stepper.predict(validation.features)
             current = measure_loss(problem, outputs, validation)
-            validation_losses.append(_finite(current, epoch, validation_losses))
+            checked = checked_loss(current, validation_losses, kind="validation loss")
+            validation_losses.append(checked)
             if current < best:
                 best, best_epoch, best_weights = current, epoch, stepper.weights()
             elif spec.patience and epoch - best_epoch >= spec.patience:
@@ -181,12 +189,29 @@ def run_epochs(
     )
 
 
-def _finite(loss: float, epoch: int, earlier: list[float]) -> float:
-    if math.isfinite(loss):
+def checked_loss(
+    loss: float,
+    earlier: Sequence[float],
+    field: str = "model.optimizer.learning_rate",
+    kind: Literal["loss", "validation loss"] = "loss",
+) -> float:
+    """Return an epoch's loss; raises TrainingDiverged where it is no number or has exploded.
+
+    ``earlier`` are the losses of the epochs before, all of them good; ``field`` is the place of
+    the learning rate. Any finite validation loss is good.
+    """
+    if not math.isfinite(loss):
+        code, event = "loss_not_finite", f"the {kind} became {loss}"
+    elif kind == "loss" and earlier and loss > EXPLOSION * max(earlier[0], 1.0):
+        code, event = "loss_exploded", f"the loss exploded to {loss:.6g} from {earlier[0]:.6g}"
+    else:
         return float(loss)
-    last = f"the last finite loss was {earlier[-1]:.6g}" if earlier else "no loss was finite"
+    last = f"the last good loss was {earlier[-1]:.6g}" if earlier else "no loss was good"
     raise TrainingDiverged(
-        f"the loss became {loss} in epoch {epoch}; {last}",
-        field="model.optimizer.learning_rate",
+        f"{event} in epoch {len(earlier) + 1}; {last}",
+        code=code,
+        field=field,
+        expected="a finite loss that does not grow a millionfold",
+        received=f"{loss:.6g}",
         remedy="lower the learning rate, or look for extreme values in the features",
     )

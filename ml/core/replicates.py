@@ -25,6 +25,7 @@ from ml.core.contracts import (
     TrainRequest,
     TrainResult,
 )
+from ml.core.errors import DataInvalid, TrainingDiverged
 from ml.core.learner import (
     Adapter,
     Distillation,
@@ -126,7 +127,11 @@ def run_request(request: TrainRequest, adapter: Adapter, guide: Guide | None = N
     artifact_bytes, parameters, artifact = 0, 0, None
     trace: ParityTrace | None = None
     for index in range(request.replicates):
-        replicate = _run_replicate(request, adapter, table, index, guide)
+        try:
+            replicate = _run_replicate(request, adapter, table, index, guide)
+        except TrainingDiverged as problem:
+            problem.message = f"replicate {index + 1} of {request.replicates}: {problem.message}"
+            raise
         results.append(replicate.result)
         warnings.extend(text for text in replicate.warnings if text not in warnings)
         if index == 0:
@@ -224,6 +229,7 @@ def _run_replicate(
     watch = Stopwatch()
     with watch.phase("prepare"):
         split = split_rows(table, request.seed, index, validation=adapter.uses_validation)
+        _check_classes(table, split, index)
     lesson = guide.teach(table, split, index) if guide else None
     draws, again = (
         Draws(*(stream(request.seed, name, index) for name in ("weights", "order", "estimator")))
@@ -260,6 +266,21 @@ def _run_replicate(
     rungs = fitted.learner.trace(fitted.train, again) if index == 0 else None
     trace = None if rungs is None else make_trace(rungs, split)
     return _Replicate(result, fitted, [*report.warnings, *dropped], trace)
+
+
+def _check_classes(table: Table, split: Split, index: int) -> None:
+    """Refuse a classification without a choice, which some models learn and others refuse."""
+    known = np.unique(table.target[np.union1d(split.train, split.validation)])
+    if table.classes and known.size < 2:
+        raise DataInvalid(
+            f"dataset {table.id}: the training rows of replicate {index + 1} are of one class only",
+            code="one_class_in_training",
+            field="split",
+            expected="rows of at least two classes",
+            received=f"{split.train.size + split.validation.size} rows of the class "
+            f"{table.classes[int(known[0])]!r}",
+            remedy="split by another rule or column, or ask for fewer replicates",
+        )
 
 
 def _part(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Scalar = bool | int | float | str | None
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+# What libraries count in 32 bits; and a width beyond which no memory holds the weights.
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Units = Annotated[int, Field(ge=1, le=2**16)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
 
 
@@ -73,7 +76,7 @@ class ScheduleSpec(Contract):
     name: Literal["constant", "cosine", "linear", "exponential", "step"] = "constant"
     warmup: NotNegative = 0.0
     final: Annotated[float, Field(gt=0, le=1)] = 0.01
-    every: PositiveInt = 10
+    every: Count = 10
     factor: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
@@ -92,20 +95,20 @@ class NetworkSpec(Contract):
 
     kind: Literal["network"] = "network"
     architecture: Literal["linear", "mlp", "resnet", "cnn", "rnn", "transformer"]
-    hidden: tuple[PositiveInt, ...] = (64, 32)
-    width: PositiveInt = 64
+    hidden: tuple[Units, ...] = (64, 32)
+    width: Units = 64
     activation: Literal["relu", "tanh", "sigmoid", "silu", "gelu"] = "relu"
     norm: Literal["none", "batch", "layer"] = "none"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    kernel_size: PositiveInt = 3
+    kernel_size: Units = 3
     cell: Literal["gru", "lstm"] = "gru"
-    heads: PositiveInt = 4
-    tokens: PositiveInt = 32
+    heads: Units = 4
+    tokens: Units = 32
     optimizer: OptimizerSpec = OptimizerSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     class_weight: Literal["none", "balanced"] = "none"
-    epochs: PositiveInt = 50
-    batch_size: PositiveInt = 256
+    epochs: Count = 50
+    batch_size: Count = 256
     patience: Annotated[int, Field(ge=0)] = 8
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import difflib
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -35,18 +36,23 @@ def named_columns(
     seen: set[str] = set()
     for text in texts:
         if text in seen:
-            raise DataInvalid(
-                f"{where} has two columns named {text!r}",
-                code="duplicate_column",
-                field=text,
-                expected="every column name once",
-                remedy="rename one of them",
-            )
+            raise duplicate_column(text, where)
         seen.add(text)
     return {
         text: raw_column(column, where=f"{where}, column {text!r}")
         for text, column in zip(texts, columns, strict=True)
     }
+
+
+def duplicate_column(name: str, where: str) -> DataInvalid:
+    """Return the error for a column name that a file has twice."""
+    return DataInvalid(
+        f"{where} has two columns named {name!r}",
+        code="duplicate_column",
+        field=name,
+        expected="every column name once",
+        remedy="rename one of them",
+    )
 
 
 def raw_column(values: Sequence[Any] | NDArray[Any], where: str) -> RawColumn:
@@ -102,8 +108,8 @@ def numbers(
 ) -> tuple[NDArray[np.float64], int | None]:
     """Return a column as float64, NaN for missing, and the first row that is no number.
 
-    Infinities and the ``missing`` markers become NaN. The values are meaningless from the
-    offending row on, if there is one.
+    Infinities, numbers beyond float64 and the ``missing`` markers become NaN. The values are
+    meaningless from the offending row on, if there is one.
     """
     values = np.full(len(column), np.nan)
     if column.dtype != object:
@@ -114,7 +120,7 @@ def numbers(
             if value is None:
                 continue
             if not isinstance(value, str):
-                values[row] = float(value) if abs(value) < 1e308 else math.nan
+                values[row] = float(value) if abs(value) <= sys.float_info.max else math.nan
                 continue
             if value not in parsed:
                 blank = not value.strip() or value in missing
@@ -152,6 +158,38 @@ def _category(value: str | bool | int | float, missing: frozenset[str]) -> str |
         return None
     text = text_of(value)
     return None if not text.strip() or text in missing else text
+
+
+def indexed(labels: list[str | None], where: str) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    """Return each label's index (-1 for a missing one) into the sorted levels, and these.
+
+    Raises DataInvalid where a label is not valid Unicode.
+    """
+    levels = tuple(sorted({label for label in labels if label is not None}))
+    try:
+        "".join(levels).encode("utf-8")
+    except UnicodeEncodeError as problem:
+        raise DataInvalid(
+            f"{where} holds text that is not valid Unicode",
+            code="text_not_unicode",
+            received=describe(problem.object[problem.start : problem.end]),
+            remedy="save the data as UTF-8",
+        ) from None
+    index: dict[str | None, int] = {level: place for place, level in enumerate(levels)}
+    index[None] = -1
+    return np.array([index[label] for label in labels], dtype=np.int32), levels
+
+
+def text_in_numeric(where: str, field: str, value: object, remedy: str) -> DataInvalid:
+    """Return the error for a value that is no number in a column of numbers."""
+    return DataInvalid(
+        f"{where} holds text",
+        code="text_in_numeric",
+        field=field,
+        expected="a number or nothing",
+        received=describe(value),
+        remedy=remedy,
+    )
 
 
 def near(name: str, known: Iterable[str]) -> str:

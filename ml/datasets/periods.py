@@ -16,6 +16,8 @@ from ml.datasets.columns import RawColumn, number_in, text_of
 Period = Literal["day", "week", "month", "quarter", "year", "step"]
 PER_YEAR = {"month": 12, "quarter": 4, "year": 1}
 EPOCH = datetime.datetime(1970, 1, 1)
+STEPS_END = 2**53
+"""From here on float64 does not hold every whole number."""
 
 
 def parse_periods(
@@ -24,7 +26,8 @@ def parse_periods(
     """Return each row's time as int64 periods since 1970, weeks beginning on Monday.
 
     Times are ISO 8601 dates, or decimal years for months, quarters and years. With ``step``,
-    whole numbers stand for themselves and anything else for its rank. Raises DataInvalid
+    whole numbers stand for themselves and anything else for its rank; a number from ±2^53 on,
+    where float64 no longer tells neighbours apart, is refused. Raises DataInvalid
     naming the first value that is no time; ``row_numbers`` counts as the source does.
     """
     known: dict[str, datetime.datetime | float] = {}
@@ -65,17 +68,20 @@ def iso_date(text: str) -> datetime.datetime | None:
     except ValueError:
         return None
     if moment.tzinfo is not None:
-        moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
+        try:
+            moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
+        except OverflowError:  # the first or last day of all, in a zone that leads beyond it
+            return None
     return moment
 
 
 def _parse(text: str, period: Period) -> datetime.datetime | float | None:
     number = number_in(text)
     if number is not None and math.isfinite(number):
-        if period == "step" or (period in PER_YEAR and 1000 <= number < 3000):
-            return number
+        if period == "step":
+            return number if abs(number) < STEPS_END else None
         if period in PER_YEAR:
-            return None
+            return number if 1000 <= number < 3000 else None
     return iso_date(text)
 
 
@@ -96,7 +102,7 @@ def _not_a_time(where: str, row: int, value: object, period: Period) -> DataInva
     if period in PER_YEAR:
         expected += " or a decimal year"
     elif period == "step":
-        expected += " or a number"
+        expected += " or a number within ±2^53"
     return DataInvalid(
         f"{where}, row {row} is no time",
         code="bad_time",
@@ -138,14 +144,16 @@ def lagged(
 
     Where a period has several rows their mean stands for it.
     """
-    first = int(time.min())
-    span = int(time.max()) - first + 1
+    known, rank = np.unique(time, return_inverse=True)
     place = np.zeros(len(time), np.int64) if series is None else series.astype(np.int64)
-    keys = place * span + (time - first)
+    # By rank, since series times span of the periods may exceed int64.
+    keys = place * len(known) + rank
     periods, member = np.unique(keys, return_inverse=True)
     means = np.bincount(member, weights=target) / np.bincount(member)
-    wanted = keys - lag
+    earlier = np.searchsorted(known, time - lag).clip(max=len(known) - 1)
+    wanted = place * len(known) + earlier
     found = np.searchsorted(periods, wanted).clip(max=len(periods) - 1)
-    # A lag that reaches before the first period would land in the series before this one.
-    there = (time - lag >= first) & (periods[found] == wanted)
+    there = (known[earlier] == time - lag) & (periods[found] == wanted)
+    # The mean of values near the largest float64 may exceed it.
+    there &= np.isfinite(means[found])
     return np.where(there, means[found], np.nan)

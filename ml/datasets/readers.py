@@ -16,7 +16,7 @@ import numpy as np
 
 from ml.core.descriptor import Format
 from ml.core.errors import DataInvalid, MatrixError, Unavailable, describe
-from ml.datasets.columns import Columns, named_columns, near
+from ml.datasets.columns import Columns, duplicate_column, named_columns, near
 from ml.datasets.frame_xz import read_frame_xz
 
 SUFFIXES: dict[str, Format] = {
@@ -133,16 +133,26 @@ def _from_rows(names: Sequence[Any], rows: Sequence[Sequence[Any]], name: str) -
 def read_json(text: str, name: str) -> Columns:
     """Read a list of records, an object of columns, or one record a line.
 
-    A record that lacks a column misses that value; columns of unequal length are DataInvalid.
+    A record that lacks a column misses that value; columns of unequal length, and a name that
+    stands twice in one object, are DataInvalid.
     """
+
+    def paired(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            names = [key for key, _ in pairs]
+            raise duplicate_column(next(key for key in names if names.count(key) > 1), name)
+        return values
+
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=paired)
         if isinstance(document, dict) and not all(isinstance(v, list) for v in document.values()):
             document = [document]
     except json.JSONDecodeError:
         if "\n" not in text.strip():
             raise
-        document = [json.loads(line) for line in text.splitlines() if line.strip()]
+        lines = [line for line in text.splitlines() if line.strip()]
+        document = [json.loads(line, object_pairs_hook=paired) for line in lines]
     if isinstance(document, dict):
         lengths = {column: len(values) for column, values in document.items()}
         check_lengths(lengths, name)

@@ -12,11 +12,20 @@ from ml.core.contracts import ForecastRule, InlineData, SplitRule, Task
 from ml.core.descriptor import Descriptor
 from ml.core.errors import DataInvalid, describe
 from ml.core.table import Table
-from ml.datasets.columns import Columns, RawColumn, near, numbers, texts
+from ml.datasets.columns import (
+    Columns,
+    RawColumn,
+    indexed,
+    near,
+    numbers,
+    text_in_numeric,
+    texts,
+)
 from ml.datasets.fingerprint import content_sha256
 from ml.datasets.periods import calendar_features, lagged, parse_periods
 
 ABOVE = ("no", "yes")
+LARGEST_TARGET = 1e150
 
 
 @dataclass(frozen=True)
@@ -43,36 +52,34 @@ def rules_of(source: Descriptor | InlineData) -> Rules:
 
     Text in a file may spell numbers; in inline data, whose values are typed, it may not.
     """
-    if isinstance(source, InlineData):
-        return Rules(
-            id=source.id,
-            task=source.task,
-            target=source.target,
-            split=source.split,
-            forecast=source.forecast,
-            positive=source.positive,
-            parse_text=False,
-        )
-    return Rules(
+    shared = Rules(
         id=source.id,
         task=source.task,
         target=source.target,
         split=source.split,
         forecast=source.forecast,
         positive=source.positive,
+        parse_text=False,
+    )
+    if isinstance(source, InlineData):
+        return shared
+    return replace(
+        shared,
         target_above=source.target_above,
         classes=source.classes,
         drop=tuple(source.drop),
         categorical=source.categorical,
         numeric=source.numeric,
         missing=frozenset(source.missing),
+        parse_text=True,
     )
 
 
 def settle(columns: Columns, rules: Rules) -> Table:
     """Return the table that these columns and rules make, its content hash computed.
 
-    Rows without a target, or with a label outside ``classes``, are left out. The column of a
+    Rows without a target, or with a label outside ``classes``, are left out; an infinite number
+    and one beyond float64 count as missing. The column of a
     ``time`` or ``group`` split is no feature, the series column is a categorical one; a
     forecast gains calendar features and lags. Every other column is numeric where all its
     values are numbers, else categorical, unless the rules name its kind. Raises DataInvalid.
@@ -186,7 +193,18 @@ def _check_names(columns: Columns, rules: Rules) -> None:
             field="categorical",
             remedy="name it in one of the two lists",
         )
-    for place in (rules.split.column, rules.forecast and rules.forecast.series):
+    series = rules.forecast and rules.forecast.series
+    if series is not None and (series == rules.split.column or series in rules.numeric):
+        other = "the time" if series == rules.split.column else "declared numeric"
+        raise DataInvalid(
+            f"{_where(rules, series)} is the series and also {other}",
+            code="kind_conflict",
+            field="forecast.series",
+            expected="a column that only names the series",
+            received=describe(series),
+            remedy="name another column, or leave forecast.series out where there is one series",
+        )
+    for place in (rules.split.column, series):
         if place == rules.target:
             raise DataInvalid(
                 f"{_where(rules, rules.target)} is the target and also the split or series column",
@@ -212,6 +230,7 @@ def _target(
         rows = np.flatnonzero(~np.isnan(values))
         _check_some_target(rows, rules)
         if rules.target_above is None:
+            _check_size(values, rows, rules)
             return values[rows], (), rows
         found: list[str | None] = [ABOVE[int(value > rules.target_above)] for value in values[rows]]
         positive = rules.positive or ABOVE[1]
@@ -226,7 +245,7 @@ def _target(
         _check_some_target(rows, rules)
         found = [labels[row] for row in kept]
         positive = rules.positive or ""
-    codes, classes = _indexed(found, _where(rules, rules.target))
+    codes, classes = indexed(found, _where(rules, rules.target))
     if len(classes) < 2:
         raise DataInvalid(
             f"{_where(rules, rules.target)} has one class only",
@@ -271,6 +290,19 @@ def _check_some_target(rows: NDArray[np.int64], rules: Rules) -> None:
         )
 
 
+def _check_size(values: NDArray[np.float64], rows: NDArray[np.int64], rules: Rules) -> None:
+    huge = rows[np.abs(values[rows]) > LARGEST_TARGET]
+    if huge.size:
+        raise DataInvalid(
+            f"{_where(rules, rules.target)}, row {int(huge[0]) + 1} is too large to be scored",
+            code="target_too_large",
+            field="target",
+            expected=f"values within ±{LARGEST_TARGET:g}, whose squares are numbers too",
+            received=describe(float(values[huge[0]])),
+            remedy="give the target in a larger unit, or mend the value",
+        )
+
+
 def _features(
     columns: Columns, rules: Rules, row_numbers: NDArray[np.int64]
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, tuple[NDArray[np.int32], tuple[str, ...]]]]:
@@ -300,32 +332,11 @@ def _numbers_or_refuse(
 ) -> NDArray[np.float64]:
     values, offending = numbers(column, rules.missing, rules.parse_text)
     if offending is not None:
-        raise DataInvalid(
-            f"{_where(rules, name)}, row {int(row_numbers[offending])} holds text",
-            code="text_in_numeric",
-            field=name,
-            expected="a number or nothing",
-            received=describe(column[offending]),
-            remedy="mend the value, list it in missing, or declare the column categorical",
-        )
+        place = f"{_where(rules, name)}, row {int(row_numbers[offending])}"
+        remedy = "mend the value, list it in missing, or declare the column categorical"
+        raise text_in_numeric(place, name, column[offending], remedy)
     return values
 
 
 def _codes(column: RawColumn, rules: Rules, name: str) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-    return _indexed(texts(column, rules.missing), _where(rules, name))
-
-
-def _indexed(labels: list[str | None], where: str) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-    levels = tuple(sorted({label for label in labels if label is not None}))
-    try:
-        "".join(levels).encode("utf-8")
-    except UnicodeEncodeError as problem:
-        raise DataInvalid(
-            f"{where} holds text that is not valid Unicode",
-            code="text_not_unicode",
-            received=describe(problem.object[problem.start : problem.end]),
-            remedy="save the data as UTF-8",
-        ) from None
-    index: dict[str | None, int] = {level: place for place, level in enumerate(levels)}
-    index[None] = -1
-    return np.array([index[label] for label in labels], dtype=np.int32), levels
+    return indexed(texts(column, rules.missing), _where(rules, name))

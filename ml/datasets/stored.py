@@ -53,11 +53,7 @@ def store_table(table: Table, descriptor: Descriptor, folder: Path) -> Path | No
     The file is a plain Parquet table: numeric features as doubles, categorical features and
     class labels as dictionaries of text, then the target, time, series and group.
     """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as problem:
-        raise _no_pyarrow(problem) from None
+    pa, pq = _parquet()
 
     def words(codes: NDArray[Any], levels: tuple[str, ...]) -> Any:
         indices = pa.array(codes, pa.int32(), mask=codes < 0)
@@ -112,11 +108,7 @@ def read_stored(path: Path, descriptor: Descriptor) -> Table | None:
     The content hash is computed anew, so a table that comes back is the declared one. Raises
     Unavailable without pyarrow.
     """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as problem:
-        raise _no_pyarrow(problem) from None
+    pa, pq = _parquet()
     try:
         # Not read_table: its dataset layer imports pandas, which costs more than the reading.
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
@@ -195,5 +187,12 @@ def _recoded(
     return np.asarray(places[codes], dtype=np.int32)
 
 
-def _no_pyarrow(problem: ImportError) -> Unavailable:
-    return Unavailable(f"tables are kept as Parquet, and {problem.name} is missing", remedy=INSTALL)
+def _parquet() -> tuple[Any, Any]:
+    """Return pyarrow and its Parquet module; raises Unavailable where they are not installed."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as problem:
+        text = f"tables are kept as Parquet, and {problem.name} is missing"
+        raise Unavailable(text, remedy=INSTALL) from None
+    return pa, pq

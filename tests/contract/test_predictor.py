@@ -120,7 +120,7 @@ def test_a_cut_model_file_is_refused(folder, tmp_path):
     [
         ({"size": [1]}, "there is no column 'colour'"),
         (NEW | {"size": [1, "two", 3]}, "column 'size', row 2 holds text"),
-        (NEW | {"size": [1]}, "not of one length"),
+        (NEW | {"size": [1]}, "unequal length"),
     ],
 )
 def test_columns_that_do_not_fit_are_named(folder, columns, message):

@@ -3,10 +3,11 @@
 import multiprocessing
 
 import pytest
+from report_fixture import record_of
 
 from harness.store.environment import describe_run
 from harness.store.journal import JOURNAL, Journal, list_runs, now, read_run
-from harness.store.record import End, Record, TestLine, parse_line
+from harness.store.record import End, TestLine, parse_line
 from ml.core.contracts import RuntimeSpec
 
 pytestmark = pytest.mark.unit
@@ -15,23 +16,8 @@ RUNTIME = RuntimeSpec()
 
 
 def make_record(cell="wine-mlp-pytorch-train", reason="", **others):
-    dataset, algorithm, framework, mode = cell.split("-")
-    return Record(
-        run="r",
-        cell=cell,
-        dataset=dataset,
-        algorithm=algorithm,
-        framework=framework,
-        mode=mode,
-        task="classification",
-        outcome="crashed",
-        reason=reason,
-        started=now(),
-        seconds=1.0,
-        limit_seconds=2.0,
-        request={"nested": {"list": [1, None, "é"]}},
-        **others,
-    )
+    request = {"nested": {"list": [1, None, "é"]}}
+    return record_of(cell, outcome="crashed", reason=reason, request=request, **others)
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def test_a_budget_used_up_by_the_last_epoch_is_a_completed_training():
     assert (report.epochs, report.stopped) == (1, "completed")
 
 
-def test_divergence_names_the_epoch_and_the_last_finite_loss():
+def test_divergence_names_the_epoch_and_the_last_good_loss():
     stepper = LinearStepper(2, rate=1e60)
     with pytest.raises(TrainingDiverged) as caught:
         run(stepper, line(8), spec=network(epochs=50))
@@ -161,20 +161,66 @@ def test_divergence_names_the_epoch_and_the_last_finite_loss():
     assert epoch > 1
     assert f"in epoch {epoch};" in caught.value.message
     finite = run(LinearStepper(2, rate=1e60), line(8), spec=network(epochs=epoch - 1))
-    assert f"the last finite loss was {finite.history.train[-1]:.6g}" in caught.value.message
+    assert f"the last good loss was {finite.history.train[-1]:.6g}" in caught.value.message
     assert caught.value.outcome == "diverged"
     assert caught.value.field == "model.optimizer.learning_rate"
 
 
-def test_divergence_in_the_first_epoch_says_that_no_loss_was_finite():
-    with pytest.raises(TrainingDiverged, match=r"in epoch 1; no loss was finite"):
+def test_divergence_in_the_first_epoch_says_that_no_loss_was_good():
+    with pytest.raises(TrainingDiverged, match=r"in epoch 1; no loss was good"):
         run(LinearStepper(2, rate=1e200), line(8))
 
 
 def test_a_validation_loss_that_is_not_finite_is_a_divergence():
     features, targets = line(8, seed=1)
-    with pytest.raises(TrainingDiverged, match="became nan in epoch 1"):
+    with pytest.raises(TrainingDiverged, match="the validation loss became nan in epoch 1"):
         run(LinearStepper(2), line(8), (features * np.float32(np.nan), targets))
+
+
+class ScriptedStepper(LinearStepper):
+    """Report the losses it is given, one an epoch."""
+
+    def __init__(self, *losses):
+        super().__init__(2, rate=0.0)
+        self.losses = list(losses)
+
+    def epoch(self, order):
+        super().epoch(order)
+        return self.losses[len(self.orders) - 1]
+
+
+@pytest.mark.parametrize(
+    ("losses", "stops"),
+    [
+        ([0.5, 9e5, 0.9e6], None),
+        ([0.5, 9e5, 1.1e6, 0.5], 3),
+        ([1e-12, 0.5, 2.0], None),  # a first loss of almost nothing is no measure
+        ([40.0, 3.9e7, 4.1e7, 1.0], 3),
+        ([1e30, 1e35, 1.0], None),  # as of features that are not scaled
+        ([3.0, 2.0, 1e300], 3),
+    ],
+)
+def test_a_training_loss_that_explodes_is_a_divergence_at_once(losses, stops):
+    stepper, spec = ScriptedStepper(*losses), network(epochs=len(losses))
+    if stops is None:
+        assert run(stepper, line(8), spec=spec).history.train == tuple(losses)
+        return
+    with pytest.raises(TrainingDiverged) as caught:
+        run(stepper, line(8), spec=spec)
+    assert len(stepper.orders) == stops
+    assert caught.value.code == "loss_exploded"
+    assert f"from {losses[0]:.6g} in epoch {stops};" in caught.value.message
+    assert f"the last good loss was {losses[stops - 2]:.6g}" in caught.value.message
+    assert caught.value.received == f"{losses[stops - 1]:.6g}"
+
+
+def test_a_finite_validation_loss_is_never_a_divergence():
+    # One row far out makes any loss of the validation part, whatever the training does.
+    features, targets = line(8, seed=1)
+    features[0] = 1e15
+    report = run(LinearStepper(2), line(8), (features, targets))
+    assert report.history.validation[-1] > 1e20
+    assert report.history.train[-1] < report.history.train[0]
 
 
 def test_an_empty_training_part_is_refused():

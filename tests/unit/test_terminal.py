@@ -1,9 +1,10 @@
 """Read what the terminal says of records and of the way so far."""
 
 import pytest
+from report_fixture import record_of
 
 from harness.store.journal import RunJournal
-from harness.store.record import Record, Score, Verdict
+from harness.store.record import Score, Verdict
 from harness.terminal import (
     Progress,
     cell_facts,
@@ -22,28 +23,12 @@ SCORE = Score(
 
 
 def make_record(cell, outcome="ok", reason="", score=SCORE, error=None, **gates):
-    dataset, algorithm, framework, mode = cell.split("-")
-    return Record(
-        run="r",
-        cell=cell,
-        dataset=dataset,
-        algorithm=algorithm,
-        framework=framework,
-        mode=mode,
-        task="regression",
-        outcome=outcome,
-        reason=reason,
-        started="2026-01-01T00:00:00+00:00",
-        seconds=1.25,
-        limit_seconds=60.0,
-        error=error,
-        score=score,
-        verdicts=tuple(
-            Verdict(gate=gate, status=status, text=f"{gate} text", expected=expected)
-            for gate, (status, expected) in gates.items()
-        ),
-        request={},
+    verdicts = tuple(
+        Verdict(gate=gate, status=status, text=f"{gate} text", expected=expected)
+        for gate, (status, expected) in gates.items()
     )
+    told = {"outcome": outcome, "reason": reason, "score": score, "error": error}
+    return record_of(cell, **told, verdicts=verdicts, seconds=1.25)
 
 
 def test_a_cell_in_one_phrase():

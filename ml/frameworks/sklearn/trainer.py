@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from ml.core.contracts import EstimatorSpec, NetworkSpec
-from ml.core.errors import RequestInvalid, describe
+from ml.core.errors import MatrixError, RequestInvalid, TrainingDiverged, describe
 from ml.core.learner import Draws, FitReport, Floats32, Floats64, Part, Problem
+from ml.core.loop import checked_loss
 from ml.frameworks.sklearn.data import predict_probabilities, to_estimator
 from ml.frameworks.sklearn.models import build_estimator
 from ml.frameworks.sklearn.serialization import dump_estimator, load_estimator
@@ -28,13 +29,15 @@ class EstimatorLearner:
     def fit(self, train: Part, validation: Part | None, draws: Draws, seconds: float) -> FitReport:
         """Fit on the training rows; an estimator's warnings come back as text.
 
-        Raises RequestInvalid when the estimator refuses its parameters, as does ``predict``.
+        Raises RequestInvalid when the estimator refuses its parameters, as does ``predict``, and
+        TrainingDiverged, after the epoch in which it happens, where a network's loss is not
+        finite or explodes.
         """
         estimator = build_estimator(self._spec, self._problem, draws.estimator)
         features, target = to_estimator(train, self._problem)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            with self._refusals(estimator, "fit"):
+            with self._refusals(estimator, "fit"), _watched(estimator):
                 estimator.fit(features, target)
         self._estimator = estimator
         texts = dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught)
@@ -42,7 +45,8 @@ class EstimatorLearner:
 
     def predict(self, features: Floats32) -> Floats64:
         """Return probabilities [n, classes], or scaled values [n] for a regression."""
-        with self._refusals(self._estimator, "predict"):
+        # What overflows is no finite prediction, which whoever scores it reports.
+        with self._refusals(self._estimator, "predict"), np.errstate(all="ignore"):
             if self._problem.classes:
                 return predict_probabilities(self._estimator, features, self._problem.classes)
             return np.asarray(self._estimator.predict(features), np.float64)
@@ -71,7 +75,9 @@ class EstimatorLearner:
         """Turn what an estimator raises about its parameters into a RequestInvalid."""
         try:
             yield
-        except (ValueError, TypeError) as problem:
+        except (MatrixError, MemoryError):
+            raise
+        except Exception as problem:
             raise RequestInvalid(
                 f"{type(estimator).__name__} refused to {act}: {problem}",
                 code="estimator_refused",
@@ -79,6 +85,45 @@ class EstimatorLearner:
                 received=describe(self._spec.params),
                 remedy="correct the parameters, or choose another algorithm for this data",
             ) from problem
+
+
+@contextmanager
+def _watched(estimator: Any) -> Iterator[None]:
+    """Stop a network's training as soon as it diverges; other estimators have no loss curve.
+
+    scikit-learn trains on with what is no number, and has no public place to look on from. So
+    its own end of an epoch is asked through ours; a solver that has none (lbfgs) shows its
+    divergence afterwards, by weights that are no numbers.
+    """
+    place = "model.params.learning_rate_init"
+    end_of_epoch = getattr(estimator, "_update_no_improvement_count", None)
+    if end_of_epoch is None:
+        yield
+        return
+
+    def look_first(*given: Any) -> Any:
+        *earlier, loss = estimator.loss_curve_
+        checked_loss(loss, earlier, place)
+        return end_of_epoch(*given)
+
+    estimator._update_no_improvement_count = look_first
+    try:
+        yield
+    except ValueError as problem:
+        if all(np.isfinite(weights).all() for weights in getattr(estimator, "coefs_", [])):
+            raise
+        losses = getattr(estimator, "loss_curve_", [])
+        last = f"the last good loss was {losses[-1]:.6g}" if losses else "no loss was kept"
+        raise TrainingDiverged(
+            f"the weights are no longer finite after epoch {estimator.n_iter_}; {last}",
+            code="weights_not_finite",
+            field=place,
+            expected="finite weights",
+            received=str(problem),
+            remedy="lower the learning rate, or look for extreme values in the features",
+        ) from None
+    finally:
+        del estimator._update_no_improvement_count
 
 
 def make_learner(spec: NetworkSpec | EstimatorSpec, problem: Problem) -> EstimatorLearner:
