@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import time
 from collections.abc import Iterator
@@ -93,16 +92,16 @@ class CheckpointFile:
         try:
             arrays = load_arrays(content)
             seal = arrays.pop(SEAL).tobytes()
-            if not hmac.compare_digest(seal, hash_arrays(arrays).encode()):
+            if seal != hash_arrays(arrays).encode():
                 raise ValueError("its sha256 is not the one that it was sealed with")
             manifest = Manifest.model_validate_json(arrays.pop(MANIFEST).tobytes())
+            progress = _progress(manifest, arrays)
         except MatrixError as problem:
             self._refuse_content(problem.message)
         except (KeyError, ValueError, ValidationError) as problem:
             self._refuse_content(describe(problem))
         if manifest.facts != self._facts:
             self._refuse_facts(manifest.facts)
-        progress = _progress(manifest, arrays)
         if not _fits(progress, start):
             self._refuse_content("its arrays are not those of such a training")
         return progress

@@ -170,9 +170,9 @@ def run_epochs(
     """Train until the epochs, the patience or the seconds are used up; keep the best weights.
 
     At least one epoch is run whatever the time. With a keeper the training goes on from what
-    was kept, to the same bits as in one go; a complete one returns its report at once. Raises DataInvalid for an empty training part
-    and TrainingDiverged, with the epoch and the last finite loss, as soon as a loss is not a
-    finite number.
+    was kept, to the same bits as in one go; a complete one returns its report at once. Raises
+    DataInvalid for an empty training part and TrainingDiverged, with the epoch and the last
+    finite loss, as soon as a loss is not a finite number.
     """
     rows = len(train.features)
     if rows == 0:

@@ -115,7 +115,8 @@ class CheckpointSpec(Contract):
 
     With both numbers, whichever comes first. The end of a training is always kept, so that
     asking for it again returns its result without training. Replicate i of the request is in
-    ``replicate-<i>.safetensors`` in ``folder``, which is made where it is not there.
+    ``replicate-<i>.safetensors`` in ``folder``, which is made where it is not there, and in
+    which one process at a time may train.
     """
 
     folder: Annotated[str, Field(min_length=1)]

@@ -80,6 +80,7 @@ REQUEST = {
     "replicates": 2,
     "budget": {"rows": 100, "seconds": 1.5},
     "artifact_dir": "out",
+    "checkpoint": {"folder": "kept", "every_epochs": 5, "every_seconds": 0.5},
 }
 REPLICATE = {
     "index": 0,
@@ -94,6 +95,7 @@ REPLICATE = {
     "epochs": 2,
     "best_epoch": 1,
     "updates": 4,
+    "resumed_epochs": 1,
     "stopped": "early_stopping",
     "history": {"train": [0.1, 1e-300], "validation": [0.1, 0.30000000000000004]},
     "timings": {"load": 0.0, "prepare": 0.5, "fit": 0.25, "predict": 0.125, "score": 1.0},
@@ -240,6 +242,12 @@ def test_what_is_no_response_is_refused(text):
         ("preprocessing.scale", 1),
         ("preprocessing.encoding", "target"),
         ("artifact_dir", 3),
+        ("checkpoint", "kept"),
+        ("checkpoint", {"folder": "kept"}),
+        ("checkpoint.folder", ""),
+        ("checkpoint.every_epochs", 0),
+        ("checkpoint.every_epochs", 2.5),
+        ("checkpoint.every_seconds", 0),
     ],
 )
 def test_a_request_is_strict(path, value):
