@@ -40,12 +40,7 @@ REQUEST = {
         "target": "y",
         "columns": {"t": [1, 2, 3], "y": [0.5, None, True], "c": ["a", "ü", None]},
         "positive": None,
-        "split": {
-            "rule": "time",
-            "column": "t",
-            "test_fraction": 0.2,
-            "validation_fraction": 0.1,
-        },
+        "split": {"rule": "time", "column": "t", "test_fraction": 0.2, "validation_fraction": 0.1},
         "forecast": {"period": "step", "season": 7, "horizon": 1, "series": None, "lags": [1, 7]},
     },
     "model": {
@@ -242,12 +237,6 @@ def test_what_is_no_response_is_refused(text):
         ("preprocessing.scale", 1),
         ("preprocessing.encoding", "target"),
         ("artifact_dir", 3),
-        ("checkpoint", "kept"),
-        ("checkpoint", {"folder": "kept"}),
-        ("checkpoint.folder", ""),
-        ("checkpoint.every_epochs", 0),
-        ("checkpoint.every_epochs", 2.5),
-        ("checkpoint.every_seconds", 0),
     ],
 )
 def test_a_request_is_strict(path, value):
