@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,50 @@ def load_arrays(content: bytes) -> dict[str, NDArray[Any]]:
         ) from None
 
 
+def hash_arrays(arrays: dict[str, NDArray[Any]]) -> str:
+    """Return the sha256 of names, dtypes, shapes and values, whatever the order of the names."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def write_file(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Write a file so that it is there in whole or not at all; raises OSError.
+
+    A durable one is on the disk, and not only on its way there, before an older file of that
+    name is gone. A process that is killed in between leaves a file that ``is_left_over``.
+    """
+    # Not tempfile, whose files nobody but their owner may read.
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+        if durable:
+            _sync_folder(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def is_left_over(found: Path, path: Path) -> bool:
+    """Tell whether ``found`` is what a killed ``write_file`` of ``path`` left."""
+    return re.fullmatch(re.escape(path.name) + r"\.[0-9a-f]{32}", found.name) is not None
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_artifact(folder: Path, manifest: dict[str, Any], model: bytes, suffix: str) -> Path:
     """Write ``manifest.json`` and ``model<suffix>`` into ``folder``; each file is atomic.
 
@@ -47,8 +93,8 @@ def write_artifact(folder: Path, manifest: dict[str, Any], model: bytes, suffix:
     described = json.dumps(sealed, indent=1, allow_nan=False).encode()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / name, model)
-        _write(folder / MANIFEST, described)
+        write_file(folder / name, model)
+        write_file(folder / MANIFEST, described)
     except (OSError, ValueError) as problem:  # ValueError: a path with a null byte
         raise RequestInvalid(
             f"the artifact cannot be written: {problem}",
@@ -93,14 +139,3 @@ def read_artifact(folder: Path) -> tuple[dict[str, Any], bytes]:
             remedy="train the cell again; the file is cut or was changed",
         )
     return manifest, model
-
-
-def _write(path: Path, content: bytes) -> None:
-    # Not tempfile, whose files nobody but their owner may read.
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, TypeAdapter, model_validator
 
+from ml.core.specs import CheckpointSpec as CheckpointSpec
 from ml.core.specs import Contract as Contract
 from ml.core.specs import Count, Fraction, NotNegative, Positive
 from ml.core.specs import EstimatorSpec as EstimatorSpec
@@ -126,7 +127,8 @@ class TrainRequest(Contract):
     """Ask for one cell: train and measure a model on ``replicates`` seeded splits.
 
     ``seed`` feeds every stream of random numbers by name, so equal seeds give equal samples,
-    splits, initial weights and row orders in every framework.
+    splits, initial weights and row orders in every framework. With ``checkpoint`` a network's
+    training that was killed goes on where it was last kept, to the same bits.
     """
 
     schema_version: Literal[1] = 1
@@ -139,6 +141,7 @@ class TrainRequest(Contract):
     budget: Budget = Budget()
     runtime: RuntimeSpec = RuntimeSpec()
     artifact_dir: str | None = None
+    checkpoint: CheckpointSpec | None = None
 
 
 class StatusRequest(Contract):
@@ -163,6 +166,7 @@ class DistillRequest(TrainRequest):
     The teachers are fitted on the student's own training rows of each replicate; several are
     one teacher by the mean of their outputs. ``soft_share`` is the weight of the teachers'
     outputs, softened by ``temperature`` in a classification, beside that of the targets.
+    A ``checkpoint`` keeps the student's training; the teachers are fitted again.
     """
 
     teachers: Annotated[tuple[TeacherSpec, ...], Field(min_length=1, max_length=8)]
@@ -230,6 +234,8 @@ class ReplicateResult(Contract):
 
     A metric that cannot be computed stands in ``undefined`` with its reason.
     ``split_sha256`` identifies the exact rows of train, validation and test.
+    ``resumed_epochs`` is how many of the epochs came from a checkpoint; the timings are without
+    them.
     """
 
     index: Annotated[int, Field(ge=0)]
@@ -244,6 +250,7 @@ class ReplicateResult(Contract):
     epochs: Annotated[int, Field(ge=0)] = 0
     best_epoch: Annotated[int, Field(ge=0)] = 0
     updates: Annotated[int, Field(ge=0)] = 0
+    resumed_epochs: Annotated[int, Field(ge=0)] = 0
     stopped: Literal["completed", "early_stopping", "time_budget"] = "completed"
     history: History = History()
     timings: Timings = Timings()

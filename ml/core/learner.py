@@ -85,11 +85,15 @@ class Draws:
 
 @dataclass(frozen=True)
 class FitReport:
-    """Tell how a fit went; ``epochs`` and ``updates`` are 0 for an estimator without them."""
+    """Tell how a fit went; ``epochs`` and ``updates`` are 0 for an estimator without them.
+
+    ``resumed_epochs`` of the epochs were not trained now, but came from a checkpoint.
+    """
 
     epochs: int = 0
     best_epoch: int = 0
     updates: int = 0
+    resumed_epochs: int = 0
     stopped: Stop = "completed"
     history: History = field(default_factory=History)
     warnings: tuple[str, ...] = ()
@@ -145,6 +149,11 @@ class Adapter:
     @property
     def trains_students(self) -> bool:
         """Tell whether its learners can learn from a teacher's outputs: networks do."""
+        return self.accepts is NetworkSpec
+
+    @property
+    def keeps_checkpoints(self) -> bool:
+        """Tell whether its learners train in epochs, between which they can be kept."""
         return self.accepts is NetworkSpec
 
     def prepare_in_place(self) -> None:

@@ -77,6 +77,37 @@ class Stepper(Protocol):
         """Go on from this state."""
 
 
+@dataclass(frozen=True)
+class Progress:
+    """Hold how far a training has come: what the next epoch and the report depend on.
+
+    ``best_weights`` are those of ``best_epoch``, none without a validation part. ``train`` and
+    ``validation`` have the loss of each epoch; ``seconds`` were used by all of them. ``stopped``
+    is None while there are epochs to come.
+    """
+
+    state: TrainingState
+    best_weights: list[Floats32]
+    best_epoch: int
+    train: tuple[float, ...]
+    validation: tuple[float, ...]
+    seconds: float
+    stopped: Stop | None
+
+
+class Keeper(Protocol):
+    """Keep a training's progress where a later process finds it."""
+
+    def load(self, start: TrainingState) -> Progress | None:
+        """Return what was kept last, with arrays shaped as those of ``start``; None for nothing."""
+
+    def is_due(self, epochs: int) -> bool:
+        """Tell whether to save after so many epochs."""
+
+    def save(self, progress: Progress) -> None:
+        """Keep this progress in place of the last one."""
+
+
 def mean_loss(loss: Loss, outputs: Floats32, targets: Floats32) -> float:
     """Return the mean of ``ml.core.ops.row_loss``, in float64, alike for every framework."""
     # Outputs that are no numbers give a loss that is none, which the loop reports.
@@ -137,15 +168,17 @@ def run_epochs(
     problem: Problem,
     order: np.random.Generator,
     seconds: float,
+    keeper: Keeper | None = None,
 ) -> FitReport:
     """Train until the epochs, the patience or the seconds are used up; keep the best weights.
 
-    At least one epoch is run whatever the time. Raises DataInvalid for an empty training part
-    and TrainingDiverged, with the epoch and the last good loss, as soon as a loss is not a
-    finite number or the training loss explodes: it exceeds ``EXPLOSION`` times the greater of
-    the first epoch's and 1. Targets have unit variance, so no training that learns comes near;
-    what a few extreme rows do to the validation loss says nothing of the training and is no
-    divergence as long as it is finite.
+    At least one epoch is run whatever the time. With a keeper the training goes on from what
+    was kept, to the same bits as in one go; a complete one returns its report at once. Raises
+    DataInvalid for an empty training part and TrainingDiverged, with the epoch and the last
+    good loss, as soon as a loss is not a finite number or the training loss explodes: it
+    exceeds ``EXPLOSION`` times the greater of the first epoch's and 1. Targets have unit
+    variance, so no training that learns comes near; what a few extreme rows do to the validation
+    loss says nothing of the training and is no divergence as long as it is finite.
     """
     rows = len(train.features)
     if rows == 0:
@@ -158,8 +191,19 @@ def run_epochs(
     train_losses: list[float] = []
     validation_losses: list[float] = []
     best, best_epoch, best_weights = math.inf, 0, stepper.weights()
-    stopped: Stop = "completed"
-    for epoch in range(1, spec.epochs + 1):
+    stopped: Stop | None = None
+    kept = keeper.load(stepper.state()) if keeper else None
+    if kept:
+        stepper.load_state(kept.state)
+        train_losses, validation_losses = list(kept.train), list(kept.validation)
+        best_epoch, best_weights, stopped = kept.best_epoch, kept.best_weights, kept.stopped
+        best = min(validation_losses, default=math.inf)
+        started -= kept.seconds
+        for _ in train_losses:
+            order.permutation(rows)
+    epoch = resumed = len(train_losses)
+    while stopped is None:
+        epoch += 1
         loss = stepper.epoch(order.permutation(rows))
         train_losses.append(checked_loss(loss, train_losses))
         if validation is None:
@@ -173,16 +217,30 @@ def run_epochs(
                 best, best_epoch, best_weights = current, epoch, stepper.weights()
             elif spec.patience and epoch - best_epoch >= spec.patience:
                 stopped = "early_stopping"
-                break
-        if epoch < spec.epochs and time.monotonic() - started > seconds:
+        if stopped is None and epoch == spec.epochs:
+            stopped = "completed"
+        used = time.monotonic() - started
+        if stopped is None and used > seconds:
             stopped = "time_budget"
-            break
+        if keeper and (stopped or keeper.is_due(epoch)):
+            keeper.save(
+                Progress(
+                    state=stepper.state(),
+                    best_weights=[] if validation is None else best_weights,
+                    best_epoch=best_epoch,
+                    train=tuple(train_losses),
+                    validation=tuple(validation_losses),
+                    seconds=used,
+                    stopped=stopped,
+                )
+            )
     if validation is not None:
         stepper.load_weights(best_weights)
     return FitReport(
         epochs=len(train_losses),
         best_epoch=best_epoch,
         updates=len(train_losses) * math.ceil(rows / spec.batch_size),
+        resumed_epochs=resumed,
         stopped=stopped,
         history=History(train=tuple(train_losses), validation=tuple(validation_losses)),
         warnings=tuple(warnings),

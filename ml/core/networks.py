@@ -23,7 +23,7 @@ from ml.core.learner import (
     Part,
     Problem,
 )
-from ml.core.loop import Examples, Stepper, run_epochs
+from ml.core.loop import Examples, Keeper, Stepper, run_epochs
 
 # What a teacher is sure of has this probability, or this one less than 1, in its logits.
 SMALLEST_PROBABILITY = 1e-7
@@ -126,12 +126,19 @@ class NetworkLearner:
         self._make_stepper = make_stepper
         self._stepper: Stepper | None = None
 
-    def fit(self, train: Part, validation: Part | None, draws: Draws, seconds: float) -> FitReport:
-        """Draw the initial weights and run the epochs."""
+    def fit(
+        self,
+        train: Part,
+        validation: Part | None,
+        draws: Draws,
+        seconds: float,
+        keeper: Keeper | None = None,
+    ) -> FitReport:
+        """Draw the initial weights and run the epochs, or those that the keeper has not kept."""
         self._stepper = self._start(draws)
         examples, held = self._examples(train, validation)
         return run_epochs(
-            self._stepper, examples, held, self._spec, self._problem, draws.order, seconds
+            self._stepper, examples, held, self._spec, self._problem, draws.order, seconds, keeper
         )
 
     def trace(self, train: Part, draws: Draws) -> dict[str, NDArray[Any]]:

@@ -7,11 +7,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from ml.artifacts.arrays import write_artifact
+from ml.core.checkpoints import (
+    CheckpointFile,
+    ResumableLearner,
+    check_checkpoint,
+    describe_training,
+)
 from ml.core.contracts import (
     GREATER_IS_BETTER,
     DataSummary,
@@ -37,6 +43,7 @@ from ml.core.learner import (
     Part,
     Problem,
 )
+from ml.core.loop import Keeper
 from ml.core.memory import peak_bytes, reset_peak
 from ml.core.metrics import Judge, primary_metric
 from ml.core.parity import make_trace
@@ -79,6 +86,10 @@ class Lesson:
     predict: Callable[[Rows], Floats64]
 
 
+# Gives the keeper of a training on these parts.
+Keep = Callable[[Part, Part], Keeper]
+
+
 @dataclass(frozen=True)
 class FittedModel:
     """Hold a learner fitted on one split beside its preparation and the test rows' features."""
@@ -111,6 +122,7 @@ def run_request(request: TrainRequest, adapter: Adapter, guide: Guide | None = N
 
     With a guide the model is its student.
     """
+    check_checkpoint(request, adapter)
     reset_peak()
     adapter.prepare(request.runtime)
     watch = Stopwatch()
@@ -148,7 +160,7 @@ def run_request(request: TrainRequest, adapter: Adapter, guide: Guide | None = N
         name: watch.seconds.get(name, 0.0) + sum(getattr(r.timings, name) for r in results)
         for name in Timings.model_fields
     }
-    seen = sum(result.train_rows * max(result.epochs, 1) for result in results)
+    seen = sum(r.train_rows * (max(r.epochs, 1) - r.resumed_epochs) for r in results)
     return TrainResult(
         id=request.id,
         framework=adapter.name,
@@ -195,8 +207,12 @@ def fit_model(
     seconds: float,
     watch: Stopwatch,
     lesson: Lesson | None = None,
+    keep: Keep | None = None,
 ) -> FittedModel:
-    """Prepare a split for a model and fit it, in the phases prepare and fit of the watch."""
+    """Prepare a split for a model and fit it, in the phases prepare and fit of the watch.
+
+    With ``keep`` the learner is one that can go on from what its keeper has.
+    """
     with watch.phase("prepare"):
         preprocessor = fit_preprocessor(spec.preprocessing, table, split.train)
         scaler = None if table.classes else TargetScaler.fit(table.target[split.train])
@@ -213,7 +229,12 @@ def fit_model(
     )
     learner = adapter.make_learner(spec.model, problem)
     with watch.phase("fit"):
-        report = learner.fit(train, validation if validation.rows else None, draws, seconds)
+        held = validation if validation.rows else None
+        if keep is None:
+            report = learner.fit(train, held, draws, seconds)
+        else:
+            keeper = keep(train, validation)
+            report = cast(ResumableLearner, learner).fit(train, held, draws, seconds, keeper)
     return FittedModel(learner, preprocessor, scaler, report, train, test)
 
 
@@ -236,7 +257,8 @@ def _run_replicate(
         for _ in range(2)
     )
     seconds = request.budget.seconds / request.replicates
-    fitted = fit_model(request, adapter, table, split, draws, seconds, watch, lesson)
+    keep = _keep(request, adapter, table, split, index)
+    fitted = fit_model(request, adapter, table, split, draws, seconds, watch, lesson, keep)
     with watch.phase("predict"):
         prediction = fitted.predict(fitted.test)
     with watch.phase("score"):
@@ -258,6 +280,7 @@ def _run_replicate(
         epochs=report.epochs,
         best_epoch=report.best_epoch,
         updates=report.updates,
+        resumed_epochs=report.resumed_epochs,
         stopped=report.stopped,
         history=report.history,
         timings=watch.timings(),
@@ -281,6 +304,20 @@ def _check_classes(table: Table, split: Split, index: int) -> None:
             f"{table.classes[int(known[0])]!r}",
             remedy="split by another rule or column, or ask for fewer replicates",
         )
+
+
+def _keep(
+    request: TrainRequest, adapter: Adapter, table: Table, split: Split, index: int
+) -> Keep | None:
+    spec = request.checkpoint
+    if spec is None:
+        return None
+
+    def keep(train: Part, validation: Part) -> Keeper:
+        facts = describe_training(request, adapter, table, split, (train, validation))
+        return CheckpointFile(spec, index, facts)
+
+    return keep
 
 
 def _part(

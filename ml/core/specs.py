@@ -128,4 +128,24 @@ class EstimatorSpec(Contract):
     params: dict[str, Scalar | tuple[Scalar, ...]] = {}
 
 
+class CheckpointSpec(Contract):
+    """Say where a training is kept, and how often: after so many epochs or so many seconds.
+
+    With both numbers, whichever comes first. The end of a training is always kept, so that
+    asking for it again returns its result without training. Replicate i of the request is in
+    ``replicate-<i>.safetensors`` in ``folder``, which is made where it is not there, and in
+    which one process at a time may train.
+    """
+
+    folder: Annotated[str, Field(min_length=1)]
+    every_epochs: Count | None = None
+    every_seconds: Positive | None = None
+
+    @model_validator(mode="after")
+    def _says_how_often(self) -> CheckpointSpec:
+        if self.every_epochs is None and self.every_seconds is None:
+            raise ValueError("every_epochs or every_seconds, to say how often to keep the training")
+        return self
+
+
 ModelSpec = Annotated[NetworkSpec | EstimatorSpec, Field(discriminator="kind")]

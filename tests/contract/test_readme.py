@@ -61,11 +61,25 @@ def test_the_limits_of_parity_are_those_of_the_gate(readme):
 
 
 def test_the_example_without_pytest_runs(readme, capsys):
-    [example] = [text for text in examples(readme, "python") if "handle_train_request" in text]
+    [example] = [text for text in examples(readme, "python") if "from ml.sklearn" in text]
     exec(compile(example, "README.md", "exec"), {})
     status, r2 = capsys.readouterr().out.split()
     assert status == "ok"
     assert float(r2) > 0.99
+
+
+def test_the_example_of_a_checkpoint_runs_and_resumes(readme, capsys, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    [example] = [text for text in examples(readme, "python") if '"checkpoint"' in text]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "README.md", "exec"), {})
+    first, again = capsys.readouterr().out.splitlines()
+    assert first.startswith("first ")
+    assert first.endswith(" epochs, resumed 0")
+    epochs = first.split()[1]
+    assert again == f"again {epochs} epochs, resumed {epochs}"
+    kept = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
+    assert [str(path) for path in kept] == ["kept/line/replicate-000.safetensors"]
 
 
 def test_the_example_of_an_algorithm_is_one(readme):

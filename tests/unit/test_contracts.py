@@ -40,12 +40,7 @@ REQUEST = {
         "target": "y",
         "columns": {"t": [1, 2, 3], "y": [0.5, None, True], "c": ["a", "ü", None]},
         "positive": None,
-        "split": {
-            "rule": "time",
-            "column": "t",
-            "test_fraction": 0.2,
-            "validation_fraction": 0.1,
-        },
+        "split": {"rule": "time", "column": "t", "test_fraction": 0.2, "validation_fraction": 0.1},
         "forecast": {"period": "step", "season": 7, "horizon": 1, "series": None, "lags": [1, 7]},
     },
     "model": {
@@ -81,6 +76,7 @@ REQUEST = {
     "budget": {"rows": 100, "seconds": 1.5},
     "runtime": {"device": "cuda", "threads": 512, "deterministic": False, "compilation": "never"},
     "artifact_dir": "out",
+    "checkpoint": {"folder": "kept", "every_epochs": 5, "every_seconds": 0.5},
 }
 REPLICATE = {
     "index": 0,
@@ -95,6 +91,7 @@ REPLICATE = {
     "epochs": 2,
     "best_epoch": 1,
     "updates": 4,
+    "resumed_epochs": 1,
     "stopped": "early_stopping",
     "history": {"train": [0.1, 1e-300], "validation": [0.1, 0.30000000000000004]},
     "timings": {"load": 0.0, "prepare": 0.5, "fit": 0.25, "predict": 0.125, "score": 1.0},
