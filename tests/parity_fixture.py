@@ -15,6 +15,7 @@ from ml.core.contracts import (
     ParityTrace,
     PreprocessingSpec,
     ReplicateResult,
+    RuntimeSpec,
     SampleInfo,
     Timings,
     TrainResult,
@@ -105,7 +106,7 @@ def make_traced(
 
 
 def open_journal(folder):
-    return Journal(folder, lambda name: describe_run(name, folder, ("pytest",), 1))
+    return Journal(folder, lambda name: describe_run(name, folder, ("pytest",), RuntimeSpec()))
 
 
 def append(journal, cell, response, pause=0.0):

@@ -98,7 +98,9 @@ def test_the_same_network_and_preprocessing_goes_to_every_neural_framework():
     }
     assert NEURAL == ("pytorch", "tensorflow", "jax")
     assert by_framework["pytorch"] == by_framework["tensorflow"] == by_framework["jax"]
-    assert set(by_framework["pytorch"]) == {"linear", "mlp", "student"}
+    assert set(by_framework["pytorch"]) == {
+        *("linear", "mlp", "resnet", "cnn", "transformer", "gru", "lstm", "student")
+    }
 
 
 def test_a_student_is_asked_for_with_its_teachers(catalog):
