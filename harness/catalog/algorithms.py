@@ -105,7 +105,10 @@ NETWORK_TASKS: dict[str, tuple[Task, ...]] = {
     "lstm": ("forecasting",),
 }
 # These cost many times what an mlp does, so they see fewer rows.
-ROWS: dict[str, int] = {"resnet": 2_000, "cnn": 5_000, "transformer": 2_000}
+ROWS: dict[str, int] = {"resnet": 3_000, "cnn": 5_000, "transformer": 3_000}
+# One feature a column, so that neighbours are columns and tokens are few.
+RANKED = PreprocessingSpec(encoding="ordinal")
+NETWORK_PREPROCESSING = {"cnn": RANKED, "transformer": RANKED}
 
 BOOSTING = EstimatorSpec(estimator="hist_gradient_boosting", params={"max_iter": 60})
 FOREST = EstimatorSpec(
@@ -148,6 +151,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
             name,
             framework,
             network,
+            NETWORK_PREPROCESSING.get(name, PreprocessingSpec()),
             tasks=NETWORK_TASKS.get(name, TASKS),
             rows=ROWS.get(name),
         )

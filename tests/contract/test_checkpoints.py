@@ -213,7 +213,11 @@ def test_estimators_keep_no_checkpoints(tmp_path):
     [
         ({"folder": "kept"}, "checkpoint", "every_epochs or every_seconds"),
         ({"folder": "", "every_epochs": 1}, "checkpoint.folder", "at least 1"),
-        ({"folder": "kept", "every_epochs": 0}, "checkpoint.every_epochs", "greater than 0"),
+        (
+            {"folder": "kept", "every_epochs": 0},
+            "checkpoint.every_epochs",
+            "greater than or equal to 1",
+        ),
         ({"folder": "kept", "every_epochs": 2.5}, "checkpoint.every_epochs", "integer"),
         ({"folder": "kept", "every_seconds": 0}, "checkpoint.every_seconds", "greater than 0"),
         ({"folder": "kept", "every_epoch": 1}, "checkpoint.every_epoch", "every_epochs"),

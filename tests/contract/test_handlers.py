@@ -269,7 +269,7 @@ def test_a_bad_estimator_is_refused_by_its_parameter(framework, model, code, fie
 @pytest.mark.parametrize(
     ("place", "value"),
     [
-        ("model.architecture", "cnn"),
+        ("model.architecture", "gan"),
         ("model.architecture", REMOVE),
         ("model.hidden", [0]),
         ("model.epochs", "9"),
@@ -278,7 +278,7 @@ def test_a_bad_estimator_is_refused_by_its_parameter(framework, model, code, fie
         ("model.optimizer.learning_rate", -1e-3),
         ("model.optimizer.learnig_rate", 1e-3),
         ("model.optimizer.beta1", 1),
-        ("model.activation", "gelu"),
+        ("model.activation", "swoosh"),
         ("model.epoch", 3),
     ],
 )
