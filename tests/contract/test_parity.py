@@ -177,7 +177,7 @@ def test_frameworks_climb_the_same_ladder(name, record_property):
     reference = found.pop("pytorch")
     for framework, rungs in found.items():
         assert rungs["rows"].tolist() == reference["rows"].tolist()
-        ladder = {rung: relative(rungs[rung], reference[rung]) for rung in reference}
+        ladder = {rung: float(relative(rungs[rung], reference[rung])) for rung in reference}
         record_property(f"pytorch-{framework}", ladder)
         beyond = {rung: far for rung, far in ladder.items() if far > LIMITS.get(rung, 1e-5)}
         assert not beyond, ladder
