@@ -106,7 +106,9 @@ def _tiny_request(framework: Framework, runtime: RuntimeSpec) -> TrainRequest:
 
 
 def _explain(failure: Failure, install: str) -> str:
-    remedy = failure.error.remedy or f"reinstall it: {install}"
+    # What is raised outside of a request comes from the framework's own import.
+    broken = failure.error.code == "worker_raised" or failure.error.remedy is None
+    remedy = f"reinstall it: {install}" if broken else failure.error.remedy
     return f"{failure.error.message}; {remedy}"
 
 

@@ -12,7 +12,8 @@ from harness.catalog.algorithms import ALGORITHMS
 from ml.core.contracts import EstimatorSpec
 from ml.registry import ENTRY_POINTS
 
-pytestmark = pytest.mark.contract
+# One process, since all of these tests look at the answers of the same workers.
+pytestmark = [pytest.mark.contract, pytest.mark.xdist_group("request_order")]
 
 ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("order_worker.py")

@@ -14,8 +14,6 @@ from ml.core.contracts import EstimatorSpec, Failure, parse_response
 from ml.core.errors import Unavailable
 from ml.core.learner import Draws, Part, Problem
 from ml.datasets.describe import propose_descriptor, to_toml
-from ml.frameworks.sklearn.models import build_estimator
-from ml.frameworks.sklearn.trainer import make_learner
 from ml.registry import ENTRY_POINTS, entry_point
 
 pytestmark = pytest.mark.contract
@@ -369,6 +367,10 @@ def test_a_prediction_that_overflows_is_a_divergence():
 
 
 def test_watching_an_mlp_leaves_nothing_in_it_and_changes_no_bit():
+    # Not above: collecting our tests imports no framework.
+    from ml.frameworks.sklearn.models import build_estimator
+    from ml.frameworks.sklearn.trainer import make_learner
+
     part = Part(np.array(SIZE, np.float32).reshape(-1, 1), np.array(SIZE, np.float32))
     problem = Problem(inputs=1, classes=0)
     spec = EstimatorSpec(estimator="mlp", params={"max_iter": 300})
