@@ -24,7 +24,7 @@ matrix: data  ## train and judge the whole matrix; ARGS go to pytest
 	$(BIN)/pytest -m slow_matrix $(ARGS)
 
 test: $(READY)  ## run the fast tracks
-	$(BIN)/pytest -m "unit or contract or smoke" -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/pytest -m "unit or contract or smoke" -n 2 --dist loadscope $(ARGS)
 
 check: $(READY)  ## lint, types, floors, file lengths
 	$(BIN)/ruff check .

@@ -1,12 +1,17 @@
-"""Let every process of a test run share what JAX compiles, so that each form is compiled once."""
+"""Spread the tests over processes, and let these share what JAX compiles."""
 
 import os
+import re
 import shutil
 import tempfile
 
 import pytest
 
 FOLDER = pytest.StashKey[str]()
+# What one test of such a file starts, compiles or traces, the others use again.
+TOGETHER = re.compile(
+    r"test_(?:request_order|report_browser|plugin|prepare|estimators|checkpoints)\.py|test_learner\[\w+-\w+"
+)
 
 
 def pytest_configure(config):
@@ -16,6 +21,11 @@ def pytest_configure(config):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = config.stash[FOLDER]
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
         os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    # TensorFlow imports Keras otherwise, as in a worker it does not.
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    # Half of the tests' time would be the optimisation of code that runs for milliseconds. The
+    # matrix compiles in full, and its gate compares what comes out.
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 
 def pytest_unconfigure(config):
@@ -23,3 +33,17 @@ def pytest_unconfigure(config):
     if folder is not None:
         del os.environ["JAX_COMPILATION_CACHE_DIR"]
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            found = TOGETHER.search(nodeid)
+            return found.group() if found else nodeid
+
+    return Scheduling(config, log)

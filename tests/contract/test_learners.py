@@ -64,8 +64,6 @@ def test_an_adapter_declares_what_the_catalog_asks_of_it(framework):
             algorithm,
             check,
             id=f"{algorithm.framework}-{algorithm.id}-{check.__name__}",
-            # One process a group, where what one check compiled serves the others.
-            marks=pytest.mark.xdist_group(f"{algorithm.framework}-{algorithm.id}"),
         )
         for algorithm in ALGORITHMS
         if not algorithm.teachers

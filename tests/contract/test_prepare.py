@@ -144,9 +144,6 @@ def test_a_result_tells_what_was_used_and_teachers_get_the_same_runtime(adapter)
     assert (error["field"], error["expected"]) == ("runtime.device", "'auto', 'cpu' or 'cuda'")
 
 
-ONE_PROCESS = pytest.mark.xdist_group("started")
-
-
 @pytest.fixture(scope="module")
 def started():
     """Run fresh processes at once: TensorFlow and JAX fix their threads when they start."""
@@ -176,7 +173,6 @@ def started():
     return found
 
 
-@ONE_PROCESS
 @pytest.mark.parametrize("framework", ["tensorflow", "jax"])
 def test_threads_are_those_of_the_first_request_and_others_are_refused(framework, started):
     if (framework, "fresh") not in started:
@@ -191,7 +187,6 @@ def test_threads_are_those_of_the_first_request_and_others_are_refused(framework
     assert (again["status"], again["threads"]) == ("ok", 2)
 
 
-@ONE_PROCESS
 def test_threads_of_a_process_that_has_used_jax_are_known(started):
     if ("jax", "used") not in started:
         pytest.skip("jax is not installed")

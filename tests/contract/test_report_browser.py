@@ -8,7 +8,7 @@ from report_matrix import make_matrix
 
 from harness.report.site import write_site
 
-pytestmark = [pytest.mark.contract, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.contract
 
 ARGUMENTS = (
     "--no-sandbox",

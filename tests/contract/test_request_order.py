@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,7 @@ from harness.catalog.algorithms import ALGORITHMS
 from ml.core.contracts import EstimatorSpec
 from ml.registry import ENTRY_POINTS
 
-# One process, since all of these tests look at the answers of the same workers.
-pytestmark = [pytest.mark.contract, pytest.mark.xdist_group("request_order")]
+pytestmark = pytest.mark.contract
 
 ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("order_worker.py")
@@ -56,7 +56,7 @@ def requests_for(framework):
                 "architecture": "linear",
                 "optimizer": {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9},
             },
-            {**network, "architecture": "mlp", "activation": "tanh"},
+            {**network, "architecture": "mlp", "norm": "batch", "dropout": 0.2},
         ]
         broken = {**models[2], "optimizer": {"name": "sgd", "learning_rate": 1e30}}
     tables = [
@@ -74,13 +74,22 @@ def requests_for(framework):
     ]
 
 
+def weights_of(folder):
+    """Return an artifact's model: the bytes of safetensors, or those of the arrays in a skops."""
+    [model] = folder.glob("model*")
+    if model.suffix == ".safetensors":
+        return model.read_bytes()
+    # A zip holds the times of its members, and the schema addresses in memory.
+    with zipfile.ZipFile(model) as content:
+        return sorted(content.read(name) for name in content.namelist() if name.endswith(".npy"))
+
+
 def without_measures(answer):
-    """Return an answer without what is measured: seconds, speed and memory."""
-    plain = {
-        name: value
-        for name, value in answer.items()
-        if name not in ("timings", "rows_per_second", "peak_memory_bytes", "replicates")
-    }
+    """Return an answer without what is measured, and its artifact's weights instead of its path."""
+    measured = ("timings", "rows_per_second", "peak_memory_bytes", "replicates", "artifact")
+    plain = {name: value for name, value in answer.items() if name not in measured}
+    if answer.get("artifact"):
+        plain["weights"] = weights_of(Path(answer["artifact"]))
     plain["replicates"] = [
         {name: value for name, value in replicate.items() if name != "timings"}
         for replicate in answer.get("replicates", [])
@@ -98,8 +107,12 @@ def answers(tmp_path_factory):
             continue
         requests = requests_for(framework)
         jobs = {"warm": requests + requests[::-1], "fresh": requests[1:2]}
-        for number, (job, batch) in enumerate(jobs.items()):
+        for number, (job, asked) in enumerate(jobs.items()):
             name = f"{framework}-{job}"
+            batch = [
+                {**request, "artifact_dir": str(folder / f"{name}-{place}")}
+                for place, request in enumerate(asked)
+            ]
             (folder / f"{name}.requests").write_text(json.dumps(batch))
             environment = {
                 **os.environ,

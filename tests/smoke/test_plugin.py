@@ -1,6 +1,7 @@
 """Run pytest with the plugin, as a user's project does, on a small dataset of its own."""
 
 import json
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -29,14 +30,21 @@ TESTS = """
 """
 
 
+@pytest.fixture(scope="module")
+def descriptor(tmp_path_factory):
+    """Let our own command describe the dataset."""
+    table = tmp_path_factory.mktemp("described") / "prices.csv"
+    table.write_text(TABLE)
+    command = [SCRIPT, "data", "describe", table, "--target", "price"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.fixture
-def project(pytester):
-    """Make a project with one dataset, described by our own command, and one matrix test."""
+def project(pytester, descriptor):
+    """Make a project with one dataset and one matrix test."""
     folder = pytester.mkdir("tables")
     (folder / "prices.csv").write_text(TABLE)
-    described = pytester.run(SCRIPT, "data", "describe", folder / "prices.csv", "--target", "price")
-    assert described.ret == 0, described.stderr.str()
-    (folder / "prices.toml").write_text(described.stdout.str())
+    (folder / "prices.toml").write_text(descriptor)
     pytester.makeini("[pytest]\nmatrix_data = tables\n")
     pytester.makepyfile(test_matrix=textwrap.dedent(TESTS))
     return pytester
@@ -130,7 +138,7 @@ def test_two_tests_on_a_cell_share_one_run_and_json_report_carries_the_record(pr
 
         pytestmark = [
             pytest.mark.smoke,
-            pytest.mark.matrix(dataset="prices", algorithm="linear", framework="pytorch"),
+            pytest.mark.matrix(dataset="prices", algorithm="linear", framework="sklearn"),
         ]
 
         def test_first(cell):
@@ -143,7 +151,7 @@ def test_two_tests_on_a_cell_share_one_run_and_json_report_carries_the_record(pr
     result = project.runpytest_subprocess("--json-report", "--json-report-file=out.json")
     result.assert_outcomes(passed=2)
     journal = journal_of(project)
-    assert [record.cell for record in journal.records] == ["prices-linear-pytorch-train"]
+    assert [record.cell for record in journal.records] == ["prices-linear-sklearn-train"]
     tests = json.loads((project.path / "out.json").read_text())["tests"]
     carried = [test["metadata"]["mlmatrix"] for test in tests]
     assert carried == [journal.records[0].model_dump(mode="json")] * 2
@@ -180,7 +188,7 @@ def test_xdist_shares_one_run_between_tests_in_two_processes(project):
 
         pytestmark = [
             pytest.mark.smoke,
-            pytest.mark.matrix(dataset="prices", algorithm="linear", framework="pytorch"),
+            pytest.mark.matrix(dataset="prices", algorithm="linear", framework="sklearn"),
         ]
 
         @pytest.mark.parametrize("number", range(6))
@@ -206,7 +214,7 @@ def test_a_failing_gate_fails_a_test_that_does_not_look(project):
         import pytest
 
         @pytest.mark.smoke
-        @pytest.mark.matrix(dataset="prices", algorithm="linear", framework="pytorch")
+        @pytest.mark.matrix(dataset="prices", algorithm="linear", framework="sklearn")
         def test_prices(cell):
             cell.run()
         """
