@@ -21,7 +21,7 @@ data: $(READY)  ## materialise the datasets
 	$(BIN)/mlmatrix data materialise
 
 matrix: data  ## train and judge the whole matrix; ARGS go to pytest
-	$(BIN)/pytest -m slow_matrix $(ARGS)
+	$(BIN)/pytest -m slow_matrix -n 2 $(ARGS)
 
 test: $(READY)  ## run the fast tracks
 	$(BIN)/pytest -m "unit or contract or smoke" -n 2 --dist loadscope $(ARGS)

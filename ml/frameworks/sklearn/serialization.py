@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.abc import MetaPathFinder
 from typing import Any, cast
 
-import skops.io
-
 from ml.core.errors import DataInvalid
+
+
+class _Hide(MetaPathFinder):
+    """Let a module that is not imported yet seem not to be installed, within a block."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
+        """Refuse the module, and leave all others to the next finder."""
+        if fullname == self._name:
+            raise ModuleNotFoundError(f"{fullname} is hidden", name=fullname)
+
+    def __enter__(self) -> None:
+        sys.meta_path.insert(0, self)
+
+    def __exit__(self, *problem: object) -> None:
+        sys.meta_path.remove(self)
+
+
+# It walks through all of scikit-learn's modules, one of which would import torch for its arrays:
+# half of a worker's start, for nothing that it needs.
+with _Hide("torch"):
+    import skops.io
 
 # Types beyond skops' own safe ones that our estimators are made of. The list is fixed: what a
 # file says of itself is never a reason to trust it.
