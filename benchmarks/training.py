@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import peers
 
-from ml.core.contracts import NetworkSpec, OptimizerSpec, RuntimeSpec
+from ml.core.contracts import NetworkSpec, OptimizerSpec, RuntimeSpec, RuntimeSpec
 from ml.core.learner import Draws, Part, Problem
 from ml.registry import ENTRY_POINTS, entry_point
 
@@ -31,13 +31,14 @@ EPOCHS = {2_000: 20, 20_000: 5, 200_000: 2}
 BATCHES = (32, 256, 1024)
 PEERS: dict[str, Callable[[peers.Work], peers.Train]] = {
     "raw torch loop": peers.make_raw_torch,
+    "bare lax.scan": peers.make_bare_scan,
     "skorch": peers.make_skorch,
     "lightning": peers.make_lightning,
     "keras.fit": peers.make_keras,
     "scikeras": peers.make_scikeras,
     "sklearn MLP": peers.make_sklearn_mlp,
 }
-COMPARED = ("raw torch loop", "skorch", "keras.fit", "sklearn MLP")
+COMPARED = ("raw torch loop", "bare lax.scan", "skorch", "keras.fit", "sklearn MLP")
 
 
 @dataclass
