@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ def make_bare_scan(work: Work) -> Train:
         rng = np.random.default_rng(0)
         widths = (work.features.shape[1], *HIDDEN, 1)
         weights = []
-        for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+        for inputs, outputs in pairwise(widths):
             weights.append(rng.uniform(-0.2, 0.2, (inputs, outputs)).astype(np.float32))
             weights.append(np.zeros(outputs, np.float32))
         zeros = [np.zeros_like(w) for w in weights]

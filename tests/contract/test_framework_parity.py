@@ -183,6 +183,23 @@ def test_frameworks_climb_the_same_ladder(name, record_property):
         assert not beyond, ladder
 
 
+def test_an_epoch_compiled_by_xla_climbs_the_ladder_of_the_graph():
+    spec, problem = CASES["resnet"][1], problem_of("resnet")
+    part = make_part(problem, norm=spec.norm)
+    adapter = adapter_of("tensorflow")
+    climbed = []
+    for compilation in ("always", "never"):
+        adapter.prepare(RuntimeSpec(compilation=compilation))
+        climbed.append(adapter.make_learner(spec, problem).trace(part, make_draws()))
+    adapter.prepare(RuntimeSpec())
+    compiled, graph = climbed
+    assert compiled["rows"].tolist() == graph["rows"].tolist()
+    for rung, limit in LIMITS.items():
+        assert relative(compiled[rung], graph[rung].astype(np.float64)) < limit
+    # It rounds otherwise, which shows that it was compiled.
+    assert compiled["weights_100"].tobytes() != graph["weights_100"].tobytes()
+
+
 def test_the_cases_cover_what_a_network_can_be():
     specs = [spec for _, spec in CASES.values()]
 
