@@ -12,11 +12,13 @@ from harness.store.ladder import FRAMEWORKS
 from harness.store.record import Comparison, Record, Rung, RungName
 from ml.core.contracts import TrainResult
 
-# The relative differences that are allowed. That after 100 updates is no target of its own: it
-# bounds what the updates make of roundings. A row within a rounding of a relu's kink learns in
-# one framework and not in the other, and Adam blows that up to a percent.
+# The relative differences that are allowed on real data. The contract tests hold the forward pass
+# to 1e-6; outputs near zero, which some tables give, are 1.3e-6 apart by roundings alone. That
+# after 100 updates is no target of its own: it bounds what the updates make of roundings. A row
+# within a rounding of a relu's kink learns in one framework and not in the other, and Adam blows
+# that up to a percent.
 LIMITS: dict[RungName, float] = {
-    "forward": 1e-6,
+    "forward": 5e-6,
     "loss_1": 1e-6,
     "gradient_1": 1e-5,
     "weights_1": 1e-5,
