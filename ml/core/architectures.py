@@ -149,6 +149,12 @@ def declare(spec: NetworkSpec, problem: Problem) -> tuple[Weight, ...]:
     return tuple(run.declared)
 
 
+def merge(trained: Sequence[bool], weights: Sequence[Any], statistics: Sequence[Any]) -> list[Any]:
+    """Return weights and statistics in the order in which a pass takes them."""
+    parts = {True: iter(weights), False: iter(statistics)}
+    return [next(parts[own]) for own in trained]
+
+
 def _linear(run: Pass, problem: Problem, features: Any) -> Any:
     return features
 

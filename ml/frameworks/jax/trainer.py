@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.core.architectures import Pass, declare, forward
+from ml.core.architectures import Pass, declare, forward, merge
 from ml.core.batches import Widening, plan_epoch, predict_blocks, stage_rows
 from ml.core.learner import Floats32, Problem
 from ml.core.loop import Examples, TrainingState, objective
@@ -72,7 +72,7 @@ class JaxStepper:
 
     def weights(self) -> list[Floats32]:
         """Return copies of the weights."""
-        merged = export_weights(_merge(self._trained, *self._state[:2]))
+        merged = export_weights(merge(self._trained, *self._state[:2]))
         return self._widening.narrow_weights(merged)
 
     def load_weights(self, weights: list[Floats32]) -> None:
@@ -102,12 +102,6 @@ class JaxStepper:
         self.load_weights(state.weights)
 
 
-def _merge(trained: list[bool], weights: Any, statistics: Any) -> list[Any]:
-    """Return weights and statistics in the order in which a pass takes them."""
-    parts = {True: iter(weights), False: iter(statistics)}
-    return [next(parts[own]) for own in trained]
-
-
 @lru_cache(maxsize=128)
 def _epoch_function(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]:
     """Return a compiled epoch: the state in, the new one and the summed loss out."""
@@ -118,7 +112,7 @@ def _epoch_function(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]:
     ) -> Any:
         present, key = at
         run = Pass(
-            OPS, spec, _merge(trained, weights, statistics), training=True, present=present, key=key
+            OPS, spec, merge(trained, weights, statistics), training=True, present=present, key=key
         )
         rows = objective(problem, partial(row_loss, OPS), forward(run, problem, features), targets)
         return (rows * shares).sum(), tuple(run.statistics)
@@ -163,7 +157,7 @@ def _predict_function(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]
     trained = [weight.trained for weight in declare(spec, problem)]
 
     def predict(weights: Any, features: Any) -> Any:
-        return forward(Pass(OPS, spec, _merge(trained, *weights)), problem, features)
+        return forward(Pass(OPS, spec, merge(trained, *weights)), problem, features)
 
     compiled: Callable[..., Any] = jax.jit(predict)
     return compiled

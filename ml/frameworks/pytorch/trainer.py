@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ml.core.architectures import Pass, declare, forward
+from ml.core.architectures import Pass, declare, forward, merge
 from ml.core.learner import Floats32, Problem
 from ml.core.loop import Examples, TrainingState, objective, objective_gradient
 from ml.core.ops import row_gradient, row_loss
@@ -45,7 +45,7 @@ class TorchStepper:
         self._trained, self._moment_views = trained, moments
         self._statistics = [torch.zeros(own.shape) for own in declared if not own.trained]
         self._is_trained = [own.trained for own in declared]
-        self._weights = self._in_order(trained)
+        self._weights = merge(self._is_trained, trained, self._statistics)
         self._row_loss, self._row_gradient = partial(row_loss, OPS), partial(row_gradient, OPS)
         self._dense = DenseNetwork(spec, trained, gradients) if DenseNetwork.takes(spec) else None
         self._updates = 0
@@ -131,7 +131,7 @@ class TorchStepper:
     def _learn_by_autograd(self, features: Any, targets: Any, share: Any, key: int) -> torch.Tensor:
         """Put a batch's gradient in place, and return its summed loss."""
         leaves = [leaf.detach().requires_grad_() for leaf in self._trained]
-        weights = self._in_order(leaves)
+        weights = merge(self._is_trained, leaves, self._statistics)
         run = Pass(
             OPS, self._spec, weights, training=True, key=torch.tensor(key, dtype=torch.int32)
         )
@@ -144,11 +144,6 @@ class TorchStepper:
             kept.copy_(value.detach())
         total: torch.Tensor = mean.detach() * len(features)
         return total
-
-    def _in_order(self, trained: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Return trained weights and statistics in the order in which a pass takes them."""
-        parts = {True: iter(trained), False: iter(self._statistics)}
-        return [next(parts[own]) for own in self._is_trained]
 
     def _update(self, rate: float) -> None:
         """Move the flat weights by the flat gradient."""

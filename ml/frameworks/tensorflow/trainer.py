@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, Literal
@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ml.core.architectures import Pass, Weight, declare, forward
+from ml.core.architectures import Pass, Weight, declare, forward, merge
 from ml.core.batches import StagedRows, Widening, plan_epoch, predict_blocks, stage_rows
 from ml.core.learner import Floats32, Problem
 from ml.core.loop import Examples, TrainingState, objective
@@ -85,7 +85,7 @@ class TensorFlowStepper:
         """Return copies of the weights."""
         statistics = [variable.numpy() for variable in self._statistics]
         trained = export_weights(self._flat, self._shapes)
-        return self._widening.narrow_weights(list(_merge(self._trained, trained, statistics)))
+        return self._widening.narrow_weights(merge(self._trained, trained, statistics))
 
     def load_weights(self, weights: list[Floats32]) -> None:
         """Put these weights in place."""
@@ -139,12 +139,6 @@ def pays_to_compile(spec: NetworkSpec, staged: StagedRows) -> bool:
     return updates >= UPDATES_TO_COMPILE.get(spec.architecture, UPDATES_TO_COMPILE_OTHERS)
 
 
-def _merge(trained: Sequence[bool], weights: Any, statistics: Any) -> Iterator[Any]:
-    """Yield weights and statistics in the order in which a pass takes them."""
-    parts = {True: iter(weights), False: iter(statistics)}
-    return (next(parts[own]) for own in trained)
-
-
 def _views(flat: Any, declared: Sequence[Weight]) -> list[Any]:
     """Return the trained weights out of the flat one."""
     shapes = [weight.shape for weight in declared if weight.trained]
@@ -176,7 +170,7 @@ def _epoch_function(spec: NetworkSpec, problem: Problem, *, compiled: bool) -> C
                 run = Pass(
                     OPS,
                     spec,
-                    list(_merge(trained, _views(weights, declared), statistics)),
+                    merge(trained, _views(weights, declared), statistics),
                     training=True,
                     present=present,
                     key=keys[step],
@@ -239,7 +233,7 @@ def _predict_function(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]
     trained = [weight.trained for weight in declared]
 
     def predict(flat: Any, statistics: Any, features: Any) -> Any:
-        weights = list(_merge(trained, _views(flat, declared), statistics))
+        weights = merge(trained, _views(flat, declared), statistics)
         return forward(Pass(OPS, spec, weights), problem, features)
 
     traced: Callable[..., Any] = tf.function(predict, autograph=False)
