@@ -286,15 +286,20 @@ def check_the_incomplete_last_batch_is_trained(adapter, spec):
 
 @only_for(NetworkSpec)
 def check_a_batch_beyond_the_data_is_one_update(adapter, spec):
-    train = make_part(BINARY, 16)
     spec = shorten(spec, epochs=3)
-    exact, _ = fit(adapter, spec, BINARY, train)
-    for size in (64, 4096, 2**31, 2**62):
-        wide = spec.model_copy(update={"batch_size": size})
-        learner, report = fit(adapter, wide, BINARY, train)
-        assert (report.epochs, report.updates) == (3, 3)
-        for one, other in zip(weights_of(exact), weights_of(learner), strict=True):
-            assert np.allclose(one, other, rtol=0, atol=1e-6)
+    sizes = {16: (64, 4096, 2**31, 2**62)}
+    if spec.architecture in ("linear", "mlp"):
+        # Batches of their own are forms of their own, so only the cheap networks try them.
+        sizes[10] = (11, 4096, 2**31, 2**62)
+    for rows, beyond in sizes.items():
+        train = make_part(BINARY, rows)
+        exact, _ = fit(adapter, spec.model_copy(update={"batch_size": rows}), BINARY, train)
+        for size in beyond:
+            wide = spec.model_copy(update={"batch_size": size})
+            learner, report = fit(adapter, wide, BINARY, train)
+            assert (report.epochs, report.updates) == (3, 3)
+            for one, other in zip(weights_of(exact), weights_of(learner), strict=True):
+                assert np.allclose(one, other, rtol=0, atol=1e-6)
 
 
 @only_for(NetworkSpec)
