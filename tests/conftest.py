@@ -14,6 +14,17 @@ TOGETHER = re.compile(
 )
 
 
+# Plugins of others that the tests' own projects do not use; to import them is most of a start.
+UNUSED = "-p no:hypothesispytest -p no:anyio"
+
+
+@pytest.fixture
+def pytester(pytester, monkeypatch):
+    """Give projects whose pytest starts with the plugins that they use."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", UNUSED)
+    return pytester
+
+
 def pytest_configure(config):
     # Workers of xdist, of the matrix and of pytester inherit the environment.
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

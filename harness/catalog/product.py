@@ -42,10 +42,16 @@ def load_catalog(settings: Settings) -> Catalog:
 
 
 def select_cells(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> list[Cell]:
-    """Return the marker's cells, dataset by dataset; raises ValueError where there are none."""
-    check_names(marker, catalog.choices)
+    """Return the marker's cells, dataset by dataset; raises ValueError where there are none.
+
+    A marker may name a descriptor that is broken, by its file: it has no cells, and its reason is
+    what the reader needs.
+    """
+    broken = tuple(entry.path.stem for entry in catalog.broken)
+    choices = catalog.choices
+    check_names(marker, {**choices, "dataset": choices["dataset"] + broken})
     cells = list(_product(catalog, marker, settings))
-    if not cells:
+    if not cells and not set(broken).intersection(marker.dataset):
         raise ValueError(
             f"{marker} matches no cell: no dataset of these has an algorithm for its task in "
             "these frameworks and modes; widen the marker's arguments"

@@ -88,7 +88,8 @@ def test_a_marker_without_cell_and_a_cell_without_marker_are_errors(pytester):
 def test_a_test_without_exactly_one_track_is_an_error(pytester, decorators, arguments):
     pytester.makeini("[pytest]\nmatrix_strict_tracks = true\n")
     pytester.makepyfile(f"import pytest\n\n{decorators}def test_lost(): pass")
-    result = pytester.runpytest_subprocess("-m", "unit", *arguments)
+    run = pytester.runpytest_subprocess if arguments else pytester.runpytest_inprocess
+    result = run("-m", "unit", *arguments)
     assert result.ret in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.TESTS_FAILED)
     result.assert_outcomes(errors=1)
     output = result.stdout.str()
@@ -170,6 +171,15 @@ def test_a_broken_descriptor_is_one_failing_case_and_the_others_run(pytester):
     result = pytester.runpytest_subprocess("--matrix-data", "tables")
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*broken.toml*task*guessing*mend*"])
+
+
+def test_a_broken_descriptor_that_a_marker_names_tells_its_own_reason(pytester):
+    make_test(pytester, 'dataset="broken"')
+    (pytester.mkdir("tables") / "broken.toml").write_text('id = "broken"\ntask = "guessing"\n')
+    result = pytester.runpytest_inprocess("--matrix-data", "tables")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*broken.toml*task*guessing*mend*"])
+    result.stdout.no_fnmatch_line("*no such dataset*")
 
 
 @pytest.mark.parametrize(

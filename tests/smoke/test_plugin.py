@@ -1,18 +1,22 @@
 """Run pytest with the plugin, as a user's project does, on a small dataset of its own."""
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+from conftest import UNUSED
 
 from harness.store.journal import list_runs, read_run
+from ml.datasets.__main__ import main
 
 pytestmark = pytest.mark.smoke
 
 SCRIPT = Path(sys.executable).with_name("mlmatrix")
+INI = "[pytest]\nmatrix_data = tables\n"
 TABLE = "\n".join(
     [
         "size,colour,price",
@@ -28,6 +32,14 @@ TESTS = """
         record = cell.run()
         assert record.dataset == "prices"
 """
+STUDENTS = """
+    @pytest.mark.smoke
+    @pytest.mark.matrix(
+        dataset="prices", algorithm="student", framework=["pytorch", "tensorflow"]
+    )
+    def test_students(cell):
+        assert cell.run().result.distillation.agreement > 0.5
+"""
 
 
 @pytest.fixture(scope="module")
@@ -39,26 +51,47 @@ def descriptor(tmp_path_factory):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.fixture
-def project(pytester, descriptor):
-    """Make a project with one dataset and one matrix test."""
-    folder = pytester.mkdir("tables")
+def make_project(path, descriptor, tests=TESTS):
+    """Make a project with one dataset and one file of matrix tests."""
+    folder = path / "tables"
+    folder.mkdir()
     (folder / "prices.csv").write_text(TABLE)
     (folder / "prices.toml").write_text(descriptor)
-    pytester.makeini("[pytest]\nmatrix_data = tables\n")
-    pytester.makepyfile(test_matrix=textwrap.dedent(TESTS))
+    (path / "pytest.ini").write_text(INI)
+    (path / "test_matrix.py").write_text(textwrap.dedent(tests))
+
+
+@pytest.fixture
+def project(pytester, descriptor):
+    make_project(pytester.path, descriptor)
     return pytester
 
 
-def journal_of(pytester):
-    [folder] = list_runs(pytester.path / "reports")
+@pytest.fixture(scope="module")
+def night(tmp_path_factory, descriptor):
+    """Run every framework and a student once; return what was printed, and where."""
+    path = tmp_path_factory.mktemp("night")
+    make_project(path, descriptor, textwrap.dedent(TESTS) + textwrap.dedent(STUDENTS))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-v", "-m", "smoke", "--matrix-replicates", "2"],
+        cwd=path,
+        env={**os.environ, "PYTEST_ADDOPTS": UNUSED},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout, path
+
+
+def journal_of(path):
+    [folder] = list_runs(path / "reports")
     return read_run(folder)
 
 
-def test_cells_run_into_journal_page_and_verbose_lines(project):
-    result = project.runpytest_subprocess("-v", "-m", "smoke", "--matrix-replicates", "2")
-    result.assert_outcomes(passed=5)
-    result.stdout.re_match_lines(
+def test_cells_run_into_journal_page_and_verbose_lines(night):
+    output, path = night
+    lines = pytest.LineMatcher(output.splitlines())
+    lines.re_match_lines(
         [
             r".*test_prices\[prices-dummy-sklearn-train\] PASSED rmse .* \(baseline .*\) .* s .*",
             r".*test_prices\[prices-linear-sklearn-train\] PASSED rmse .*",
@@ -66,44 +99,35 @@ def test_cells_run_into_journal_page_and_verbose_lines(project):
             r".*test_prices\[prices-linear-tensorflow-train\] PASSED rmse .*",
             r".*test_prices\[prices-linear-jax-train\] PASSED rmse .*",
             r"report: reports/index.html",
+            r"=+ 7 passed in .*",
         ]
     )
-    journal = journal_of(project)
-    assert [record.outcome for record in journal.records] == ["ok"] * 5
+    journal = journal_of(path)
+    assert [record.outcome for record in journal.records] == ["ok"] * 7
     assert journal.damage == ()
     assert journal.end is not None
     assert journal.head.command[0] == "pytest"
     assert {len(record.result.replicates) for record in journal.records} == {2}
-    assert [line.status for line in journal.tests] == ["passed"] * 5
-    torch, *others = journal.records[2:]
-    for other in others:
-        assert other.score.value == pytest.approx(torch.score.value, rel=1e-5)
-    assert "prices-linear-pytorch-train" in (project.path / "reports/index.html").read_text()
-
-
-def test_a_student_is_a_cell_like_others_and_its_page_compares_it(project):
-    project.makepyfile(
-        test_matrix="""
-        import pytest
-
-        @pytest.mark.smoke
-        @pytest.mark.matrix(
-            dataset="prices", algorithm="student", framework=["pytorch", "tensorflow"]
+    assert [line.status for line in journal.tests] == ["passed"] * 7
+    scores = {record.cell: record.score.value for record in journal.records}
+    for other in ("tensorflow", "jax"):
+        assert scores[f"prices-linear-{other}-train"] == pytest.approx(
+            scores["prices-linear-pytorch-train"], rel=1e-5
         )
-        def test_prices(cell):
-            assert cell.run().result.distillation.agreement > 0.5
-        """
-    )
-    result = project.runpytest_subprocess("-v", "--matrix-replicates", "2")
-    result.assert_outcomes(passed=2)
-    [torch, tensorflow] = journal_of(project).records
+    assert "prices-linear-pytorch-train" in (path / "reports/index.html").read_text()
+
+
+def test_a_student_is_a_cell_like_others_and_its_page_compares_it(night):
+    path = night[1]
+    [torch, tensorflow] = [r for r in journal_of(path).records if r.algorithm == "student"]
     assert (torch.cell, torch.mode) == ("prices-student-pytorch-distill", "distill")
+    assert tensorflow.cell == "prices-student-tensorflow-distill"
     assert torch.request["teachers"] == tensorflow.request["teachers"]
     assert [v.status for v in torch.verdicts if v.gate != "in_parity"] == ["pass"] * 3
     info, other = torch.result.distillation, tensorflow.result.distillation
     assert info.teacher_metrics == other.teacher_metrics
     assert info.metric_change == pytest.approx(other.metric_change, rel=1e-3)
-    [page] = (project.path / "reports").glob("runs/*/index.html")
+    [page] = (path / "reports").glob("runs/*/index.html")
     text = page.read_text()
     assert f"{info.size_reduction_percent:.1f} % smaller than its teacher" in text
     assert "student · distill" in text
@@ -116,7 +140,7 @@ def test_threads_of_the_file_arrive_in_the_record_and_arguments_win(project, mon
     result = project.runpytest_subprocess(*chosen)
     result.assert_outcomes(passed=2)
     result.stdout.re_match_lines([r"framework .* device +threads", r"sklearn .* cpu +3"])
-    journal = journal_of(project)
+    journal = journal_of(project.path)
     asked = {
         "device": "auto",
         "threads": 3,
@@ -150,35 +174,34 @@ def test_two_tests_on_a_cell_share_one_run_and_json_report_carries_the_record(pr
     )
     result = project.runpytest_subprocess("--json-report", "--json-report-file=out.json")
     result.assert_outcomes(passed=2)
-    journal = journal_of(project)
+    journal = journal_of(project.path)
     assert [record.cell for record in journal.records] == ["prices-linear-sklearn-train"]
     tests = json.loads((project.path / "out.json").read_text())["tests"]
     carried = [test["metadata"]["mlmatrix"] for test in tests]
     assert carried == [journal.records[0].model_dump(mode="json")] * 2
 
 
-def test_xdist_gives_the_same_records_bit_for_bit(project):
-    chosen = ("-k", "pytorch or jax")
-    alone = project.runpytest_subprocess("-n0", *chosen)
-    alone.assert_outcomes(passed=2)
-    report = ("--json-report", "--json-report-file=out.json")
-    spread = project.runpytest_subprocess("-n2", *chosen, *report)
+def test_xdist_gives_the_same_records_bit_for_bit(project, night):
+    report = ("--matrix-replicates=2", "--json-report", "--json-report-file=out.json")
+    spread = project.runpytest_subprocess("-n2", "-k", "pytorch or jax", *report)
     spread.assert_outcomes(passed=2)
-    newer, older = (read_run(folder) for folder in list_runs(project.path / "reports"))
+    journal = journal_of(project.path)
 
-    def essence(journal):
+    def essence(records):
         return {
             record.cell: [
                 (r.metrics, r.baseline, r.split_sha256, r.history) for r in record.result.replicates
             ]
-            for record in journal.records
+            for record in records
         }
 
-    assert len(essence(older)) == 2
-    assert essence(newer) == essence(older)
-    assert newer.end is not None
+    found = essence(journal.records)
+    assert set(found) == {"prices-linear-pytorch-train", "prices-linear-jax-train"}
+    alone = [record for record in journal_of(night[1]).records if record.cell in found]
+    assert found == essence(alone)
+    assert journal.end is not None
     tests = json.loads((project.path / "out.json").read_text())["tests"]
-    assert {test["metadata"]["mlmatrix"]["cell"] for test in tests} == set(essence(newer))
+    assert {test["metadata"]["mlmatrix"]["cell"] for test in tests} == set(found)
 
 
 def test_xdist_shares_one_run_between_tests_in_two_processes(project):
@@ -203,12 +226,12 @@ def test_xdist_shares_one_run_between_tests_in_two_processes(project):
     assert sum('"kind":"record"' in line for line in lines) == 1
 
 
-def test_a_failing_gate_fails_a_test_that_does_not_look(project):
+def test_a_failing_gate_fails_a_test_that_does_not_look(project, capsys):
     descriptor = project.path / "tables/prices.toml"
     noise = "\n".join(["size,price", *(f"{i % 13},{(i * 7919) % 101}" for i in range(120))])
     (project.path / "tables/prices.csv").write_text(noise)
-    described = project.run(SCRIPT, "data", "describe", "tables/prices.csv", "--target", "price")
-    descriptor.write_text(described.stdout.str())
+    assert main(["describe", "tables/prices.csv", "--target", "price"]) == 0
+    descriptor.write_text(capsys.readouterr().out)
     project.makepyfile(
         test_matrix="""
         import pytest
@@ -258,7 +281,7 @@ def test_a_killed_worker_is_an_outcome_and_the_next_cells_run(project):
 
         @pytest.mark.smoke
         @pytest.mark.matrix(
-            dataset=["breast_cancer", "digits", "prices"], algorithm="mlp", framework="pytorch"
+            dataset=["diabetes", "digits", "prices"], algorithm="mlp", framework="pytorch"
         )
         def test_killed(cell):
             if cell.cell.dataset == "digits":
@@ -268,9 +291,9 @@ def test_a_killed_worker_is_an_outcome_and_the_next_cells_run(project):
     )
     result = project.runpytest_subprocess("--matrix-replicates", "8")
     result.assert_outcomes(passed=2, failed=1)
-    outcomes = {record.cell: record.outcome for record in journal_of(project).records}
+    outcomes = {record.cell: record.outcome for record in journal_of(project.path).records}
     assert outcomes == {
-        "breast_cancer-mlp-pytorch-train": "ok",
+        "diabetes-mlp-pytorch-train": "ok",
         "digits-mlp-pytorch-train": "crashed",
         "prices-mlp-pytorch-train": "ok",
     }
@@ -290,7 +313,7 @@ def test_a_cell_beyond_its_limit_is_a_timeout(project):
     )
     result = project.runpytest_subprocess("--matrix-replicates=100", "--matrix-timeout=1.5")
     result.assert_outcomes(failed=1)
-    [record] = journal_of(project).records
+    [record] = journal_of(project.path).records
     assert record.outcome == "timeout"
     assert record.reason == "no result within 1.5 s; the worker was killed"
     result.stdout.fnmatch_lines(["*remedy: raise --matrix-timeout*"])

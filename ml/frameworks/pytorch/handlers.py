@@ -25,7 +25,8 @@ def prepare(runtime: RuntimeSpec) -> None:
     cuda = runtime.device != "cpu" and torch.cuda.is_available()
     use_device("cuda:0" if cuda else "cpu")
     torch.set_num_threads(runtime.threads)
-    torch.use_deterministic_algorithms(runtime.deterministic)
+    # The same switch as use_deterministic_algorithms, which imports the compiler for it: a second.
+    torch.set_deterministic_debug_mode("error" if runtime.deterministic else "default")
     # Convolutions would be rounded to 10 bits otherwise, in this framework and no other.
     torch.backends.cudnn.allow_tf32 = False
 
