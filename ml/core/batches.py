@@ -19,8 +19,8 @@ from ml.core.specs import NetworkSpec
 LARGEST_BLOCK = 4096
 # Padding costs memory alone, and little of it up to this many rows.
 COARSE_ROWS = 16_384
-# Features are padded to a multiple of this where that is exact.
-FEATURES_STEP = 16
+# Features are padded to a multiple of this where that is exact: each more is arithmetic in vain.
+FEATURES_STEP = 4
 
 
 def bucket(count: int) -> int:
@@ -34,10 +34,14 @@ def bucket(count: int) -> int:
     return size
 
 
-def pad_rows(array: NDArray[Any], rows: int) -> NDArray[Any]:
-    """Return the array with zeros below, of so many rows."""
-    padded = np.zeros((rows, *array.shape[1:]), array.dtype)
-    padded[: len(array)] = array
+def pad_rows(array: NDArray[Any], rows: int, columns: int | None = None) -> NDArray[Any]:
+    """Return the array with zeros below, of so many rows, and with zeros beside up to columns."""
+    shape = array.shape[1:] if columns is None else (columns,)
+    padded = np.zeros((rows, *shape), array.dtype)
+    if columns is None:
+        padded[: len(array)] = array
+    else:
+        padded[: len(array), : array.shape[1]] = array
     return padded
 
 
@@ -59,11 +63,6 @@ class Widening:
             return cls(problem, problem.inputs)
         width = -(-problem.inputs // FEATURES_STEP) * FEATURES_STEP
         return cls(replace(problem, inputs=width, window=()), problem.inputs)
-
-    def widen(self, features: Floats32) -> Floats32:
-        """Return features [n, inputs] with columns of zeros beside them."""
-        missing = self.problem.inputs - self.inputs
-        return np.pad(features, ((0, 0), (0, missing))) if missing else features
 
     def widen_weights(self, weights: list[Floats32]) -> list[Floats32]:
         """Return weights, or moments of them, whose first kernel takes the wider features."""
@@ -91,14 +90,14 @@ class StagedRows:
     capacity: int
 
 
-def stage_rows(examples: Examples, batch_size: int) -> StagedRows:
-    """Pad the training rows for compiled code."""
+def stage_rows(examples: Examples, batch_size: int, width: int) -> StagedRows:
+    """Pad the training rows for compiled code, and their features to this width."""
     rows = len(examples.features)
     size = bucket(rows)
     weights = np.ones(rows, np.float32) if examples.weights is None else examples.weights
     batch = min(batch_size, size, LARGEST_BATCH)
     return StagedRows(
-        features=pad_rows(examples.features, size),
+        features=pad_rows(examples.features, size, width),
         targets=pad_rows(examples.targets, size),
         weights=pad_rows(weights, size),
         rows=rows,
@@ -145,12 +144,14 @@ def plan_epoch(
     )
 
 
-def predict_blocks(predict: Callable[[Floats32], Any], features: Floats32) -> Floats32:
-    """Return the outputs of ``predict`` for all rows, which it is given in bucketed blocks."""
+def predict_blocks(
+    predict: Callable[[Floats32], Any], features: Floats32, width: int
+) -> Floats32:
+    """Return the outputs of ``predict`` for all rows, given in bucketed blocks of this width."""
     rows = len(features)
     block = min(bucket(rows), LARGEST_BLOCK)
     parts = [
-        np.asarray(predict(pad_rows(features[start : start + block], block)))
+        np.asarray(predict(pad_rows(features[start : start + block], block, width)))
         for start in range(0, max(rows, 1), block)
     ]
     return np.concatenate(parts)[:rows]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -49,8 +48,7 @@ class JaxStepper:
 
     def stage(self, examples: Examples) -> None:
         """Hand over the training rows once."""
-        features = self._widening.widen(examples.features)
-        self._staged = stage_rows(replace(examples, features=features), self._spec.batch_size)
+        self._staged = stage_rows(examples, self._spec.batch_size, self._widening.problem.inputs)
         self._arrays = tuple(
             to_device(array)
             for array in (self._staged.features, self._staged.targets, self._staged.weights)
@@ -67,8 +65,8 @@ class JaxStepper:
 
     def predict(self, features: Floats32) -> Floats32:
         """Return the raw outputs [n, outputs]."""
-        wide = self._widening.widen(features)
-        return predict_blocks(partial(self._predict, self._state[:2]), wide)
+        predict = partial(self._predict, self._state[:2])
+        return predict_blocks(predict, features, self._widening.problem.inputs)
 
     def weights(self) -> list[Floats32]:
         """Return copies of the weights."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, Literal
 
@@ -45,28 +44,37 @@ class TensorFlowStepper:
         size = sum(math.prod(shape) for shape in self._shapes)
         self._flat, *self._slots = (tf.Variable(tf.zeros([size])) for _ in range(3))
         self._statistics = [tf.Variable(tf.zeros(w.shape)) for w in declared if not w.trained]
+        self._predictors: dict[int, Callable[..., Any]] = {}
         self._updates = 0
         self.load_weights(weights)
 
     def stage(self, examples: Examples) -> None:
         """Hand over the training rows once."""
-        features = self._widening.widen(examples.features)
-        self._staged = stage_rows(replace(examples, features=features), self._spec.batch_size)
-        self._arrays = tuple(
-            to_tensor(array)
-            for array in (self._staged.features, self._staged.targets, self._staged.weights)
+        staged = stage_rows(examples, self._spec.batch_size, self._problem.inputs)
+        self._staged = staged
+        arrays = tuple(map(to_tensor, (staged.features, staged.targets, staged.weights)))
+        self._fixed = ((self._flat, *self._slots), self._statistics, arrays)
+        compiled = pays_to_compile(self._spec, staged)
+        # One graph for these shapes, looked up once: to look it up costs as much as a few updates.
+        self._epoch = _epoch_function(
+            self._form, self._problem, compiled=compiled
+        ).get_concrete_function(
+            *self._fixed,
+            (
+                tf.TensorSpec((staged.capacity, staged.batch), tf.int32),
+                tf.TensorSpec((staged.capacity, 4), tf.float32),
+                tf.TensorSpec((staged.capacity,), tf.int32),
+            ),
+            tf.TensorSpec((), tf.int32),
+            tf.TensorSpec((), tf.int32),
         )
-        compiled = pays_to_compile(self._spec, self._staged)
-        self._epoch = _epoch_function(self._form, self._problem, compiled=compiled)
 
     def epoch(self, order: NDArray[np.int64]) -> float:
         """Make one update per batch of rows in this order; return the mean loss over rows."""
         plan = plan_epoch(self._staged, self._spec, order, self._updates, self._seed)
         self._updates += plan.updates
         total = self._epoch(
-            (self._flat, *self._slots),
-            self._statistics,
-            self._arrays,
+            *self._fixed,
             (to_tensor(plan.order), to_tensor(plan.rates), to_tensor(plan.keys)),
             tf.constant(plan.rows),
             tf.constant(plan.updates),
@@ -75,11 +83,16 @@ class TensorFlowStepper:
 
     def predict(self, features: Floats32) -> Floats32:
         """Return the raw outputs [n, outputs]."""
-        function = _predict_function(self._form, self._problem)
-        return predict_blocks(
-            lambda block: function(self._flat, self._statistics, to_tensor(block)),
-            self._widening.widen(features),
-        )
+        return predict_blocks(self._predict_block, features, self._problem.inputs)
+
+    def _predict_block(self, block: Floats32) -> Any:
+        features = to_tensor(block)
+        if len(block) not in self._predictors:
+            function = _predict_function(self._form, self._problem)
+            self._predictors[len(block)] = function.get_concrete_function(
+                self._flat, self._statistics, features
+            )
+        return self._predictors[len(block)](self._flat, self._statistics, features)
 
     def weights(self) -> list[Floats32]:
         """Return copies of the weights."""
@@ -147,7 +160,7 @@ def _views(flat: Any, declared: Sequence[Weight]) -> list[Any]:
 
 
 @lru_cache(maxsize=128)
-def _epoch_function(spec: NetworkSpec, problem: Problem, *, compiled: bool) -> Callable[..., Any]:
+def _epoch_function(spec: NetworkSpec, problem: Problem, *, compiled: bool) -> Any:
     """Return a graph that trains one epoch; it takes the variables, so that cells share it."""
     declared = declare(spec, problem)
     trained = [weight.trained for weight in declared]
@@ -189,8 +202,7 @@ def _epoch_function(spec: NetworkSpec, problem: Problem, *, compiled: bool) -> C
         )
         return total
 
-    traced: Callable[..., Any] = tf.function(epoch, autograph=False, jit_compile=compiled)
-    return traced
+    return tf.function(epoch, autograph=False, jit_compile=compiled)
 
 
 def _apply(
@@ -227,7 +239,7 @@ def _apply(
 
 
 @lru_cache(maxsize=128)
-def _predict_function(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]:
+def _predict_function(spec: NetworkSpec, problem: Problem) -> Any:
     """Return a graph that computes the raw outputs from the variables and features."""
     declared = declare(spec, problem)
     trained = [weight.trained for weight in declared]
@@ -236,5 +248,4 @@ def _predict_function(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]
         weights = merge(trained, _views(flat, declared), statistics)
         return forward(Pass(OPS, spec, weights), problem, features)
 
-    traced: Callable[..., Any] = tf.function(predict, autograph=False)
-    return traced
+    return tf.function(predict, autograph=False)
