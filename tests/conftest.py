@@ -11,6 +11,7 @@ FOLDER = pytest.StashKey[str]()
 # What one test of such a file starts, compiles or traces, the others use again.
 TOGETHER = re.compile(
     r"test_(?:request_order|report_browser|prepare|estimators|checkpoints)\.py|test_learner\[\w+-\w+"
+    r"|test_plugin\.py::(?=test_(?:cells_run|a_student|xdist_gives)_)"
 )
 
 
@@ -36,7 +37,9 @@ def pytest_configure(config):
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     # Half of the tests' time would be the optimisation of code that runs for milliseconds. The
     # matrix compiles in full, and its gate compares what comes out.
-    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    os.environ.setdefault(
+        "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    )
 
 
 def pytest_unconfigure(config):
