@@ -144,9 +144,7 @@ def plan_epoch(
     )
 
 
-def predict_blocks(
-    predict: Callable[[Floats32], Any], features: Floats32, width: int
-) -> Floats32:
+def predict_blocks(predict: Callable[[Floats32], Any], features: Floats32, width: int) -> Floats32:
     """Return the outputs of ``predict`` for all rows, given in bucketed blocks of this width."""
     rows = len(features)
     block = min(bucket(rows), LARGEST_BLOCK)

@@ -7,7 +7,6 @@ from typing import Any, cast
 from ml.core.errors import DataInvalid
 from ml.core.hidden import Hidden
 
-
 # Types beyond skops' own safe ones that our estimators are made of. The list is fixed: what a
 # file says of itself is never a reason to trust it.
 TRUSTED_TYPES = (
