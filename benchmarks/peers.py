@@ -70,12 +70,11 @@ def make_raw_torch(work: Work) -> Train:
 
 
 def make_bare_scan(work: Work) -> Train:
-    """Write the epoch as one bare lax.scan over full batches, compiled once: JAX at its best."""
+    """Write the epoch as one bare lax.scan, compiled once for its shapes: JAX at its best."""
     import jax
     import jax.numpy as jnp
 
-    batches = len(work.features) // work.batch_size
-    full = batches * work.batch_size
+    full = len(work.features) // work.batch_size * work.batch_size
     targets = work.labels.astype(np.float32)[:, None]
 
     def loss_of(weights: Any, x: Any, y: Any) -> Any:
@@ -99,22 +98,81 @@ def make_bare_scan(work: Work) -> Train:
 
     @jax.jit
     def epoch(state: Any, x: Any, y: Any, order: Any) -> Any:
-        shaped = (a[order].reshape(batches, work.batch_size, a.shape[1]) for a in (x, y))
-        return jax.lax.scan(update, state, tuple(shaped))
+        x, y = x[order], y[order]
+        shaped = (a[:full].reshape(-1, work.batch_size, a.shape[1]) for a in (x, y))
+        state, losses = jax.lax.scan(update, state, tuple(shaped))
+        if full == len(order):
+            return state, losses
+        return update(state, (x[full:], y[full:]))
 
     def train() -> Any:
-        rng = np.random.default_rng(0)
-        widths = (work.features.shape[1], *HIDDEN, 1)
-        weights = []
-        for inputs, outputs in pairwise(widths):
-            weights.append(rng.uniform(-0.2, 0.2, (inputs, outputs)).astype(np.float32))
-            weights.append(np.zeros(outputs, np.float32))
-        zeros = [np.zeros_like(w) for w in weights]
-        state, losses = (weights, zeros, zeros, 0.0), None
+        state, losses = (*_start(work), 0.0), None
         x, y = jax.device_put(work.features), jax.device_put(targets)
+        rng = np.random.default_rng(0)
         for _ in range(work.epochs):
-            state, losses = epoch(state, x, y, rng.permutation(len(x))[:full].astype(np.int32))
+            state, losses = epoch(state, x, y, rng.permutation(len(x)).astype(np.int32))
             losses.block_until_ready()
+        return state
+
+    return train
+
+
+def _start(work: Work) -> Any:
+    """Return weights and Adam's two moments."""
+    rng = np.random.default_rng(0)
+    weights = []
+    for inputs, outputs in pairwise((work.features.shape[1], *HIDDEN, 1)):
+        weights.append(rng.uniform(-0.2, 0.2, (inputs, outputs)).astype(np.float32))
+        weights.append(np.zeros(outputs, np.float32))
+    zeros = [np.zeros_like(w) for w in weights]
+    return weights, zeros, zeros
+
+
+def make_raw_tensorflow(work: Work) -> Train:
+    """Write the epoch as one XLA function that gathers its batches: TensorFlow at its best."""
+    import tensorflow as tf
+
+    features = tf.constant(work.features)
+    targets = tf.constant(work.labels.astype(np.float32)[:, None])
+    rows, size = len(work.features), work.batch_size
+    full = rows // size
+
+    def update(state: Any, picked: Any) -> Any:
+        weights, first, second, step = state
+        x, y = tf.gather(features, picked), tf.gather(targets, picked)
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            k1, b1, k2, b2, k3, b3 = weights
+            outputs = tf.nn.relu(tf.nn.relu(x @ k1 + b1) @ k2 + b2) @ k3 + b3
+            loss = tf.reduce_mean(tf.nn.softplus(outputs) - y * outputs)
+        gradients = tape.gradient(loss, weights)
+        step += 1
+        rate = LEARNING_RATE * tf.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+        first = [0.9 * m + 0.1 * g for m, g in zip(first, gradients, strict=True)]
+        second = [0.999 * v + 0.001 * g * g for v, g in zip(second, gradients, strict=True)]
+        weights = [
+            w - rate * m / (tf.sqrt(v) + 1e-8)
+            for w, m, v in zip(weights, first, second, strict=True)
+        ]
+        return weights, first, second, step
+
+    @tf.function(jit_compile=True, autograph=False)
+    def epoch(state: Any, order: Any) -> Any:
+        shaped = tf.reshape(order[: full * size], (full, size))
+        _, state = tf.while_loop(
+            lambda index, _: index < full,
+            lambda index, state: (index + 1, update(state, shaped[index])),
+            (0, state),
+        )
+        return state if full * size == rows else update(state, order[full * size :])
+
+    def train() -> Any:
+        state = [[tf.constant(a) for a in arrays] for arrays in _start(work)]
+        state = (*state, tf.constant(0.0))
+        rng = np.random.default_rng(0)
+        for _ in range(work.epochs):
+            state = epoch(state, tf.constant(rng.permutation(rows).astype(np.int32)))
+            state[3].numpy()
         return state
 
     return train

@@ -32,13 +32,14 @@ BATCHES = (32, 256, 1024)
 PEERS: dict[str, Callable[[peers.Work], peers.Train]] = {
     "raw torch loop": peers.make_raw_torch,
     "bare lax.scan": peers.make_bare_scan,
+    "raw TF in XLA": peers.make_raw_tensorflow,
     "skorch": peers.make_skorch,
     "lightning": peers.make_lightning,
     "keras.fit": peers.make_keras,
     "scikeras": peers.make_scikeras,
     "sklearn MLP": peers.make_sklearn_mlp,
 }
-COMPARED = ("raw torch loop", "bare lax.scan", "skorch", "keras.fit", "sklearn MLP")
+COMPARED = (*PEERS,)
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,6 +47,8 @@ class Journal:
     def __init__(self, folder: Path, make_head: Callable[[str], Head]) -> None:
         self.folder = folder
         self._make_head = make_head
+        self._read_up_to = 0
+        self._lines: list[bytes] = []
 
     @property
     def run(self) -> str:
@@ -97,11 +99,7 @@ class Journal:
 
     def find(self, cell: str) -> Record | None:
         """Return the cell's record if this run has one already, from whichever process."""
-        try:
-            content = (self.folder / JOURNAL).read_bytes()
-        except FileNotFoundError:
-            return None
-        found = _select(content, f'"cell":"{cell}"')
+        found = _select(self._read_lines(), f'"cell":"{cell}"')
         return next((record for record in found if record.cell == cell), None)
 
     @contextmanager
@@ -126,15 +124,28 @@ class Journal:
             content = content[os.write(handle, content) :]
 
     def _read_records(self, dataset: str, algorithm: str) -> tuple[Record, ...]:
-        content = (self.folder / JOURNAL).read_bytes()
-        found = _select(content, f'"dataset":"{dataset}","algorithm":"{algorithm}"')
+        found = _select(self._read_lines(), f'"dataset":"{dataset}","algorithm":"{algorithm}"')
         chosen = [r for r in found if (r.dataset, r.algorithm) == (dataset, algorithm)]
         return tuple({record.cell: record for record in chosen}.values())
 
 
-def _select(content: bytes, mark: str) -> Iterator[Record]:
+    def _read_lines(self) -> list[bytes]:
+        """Return all whole lines; only those that came since the last call are read."""
+        try:
+            with (self.folder / JOURNAL).open("rb") as stream:
+                stream.seek(self._read_up_to)
+                content = stream.read()
+        except FileNotFoundError:
+            return []
+        whole = content[: content.rfind(b"\n") + 1]
+        self._read_up_to += len(whole)
+        self._lines += whole.splitlines()
+        return self._lines
+
+
+def _select(lines: Iterable[bytes], mark: str) -> Iterator[Record]:
     """Yield the records whose line has the mark near its start; torn lines are passed over."""
-    for text in content.splitlines():
+    for text in lines:
         if mark.encode() in text[:MARK_WITHIN]:
             try:
                 line = parse_line(text)

@@ -21,6 +21,8 @@ LARGEST_BLOCK = 4096
 COARSE_ROWS = 16_384
 # Features are padded to a multiple of this where that is exact: each more is arithmetic in vain.
 FEATURES_STEP = 4
+# In bytes; a power of two.
+ALIGNMENT = 64
 
 
 def bucket(count: int) -> int:
@@ -37,12 +39,20 @@ def bucket(count: int) -> int:
 def pad_rows(array: NDArray[Any], rows: int, columns: int | None = None) -> NDArray[Any]:
     """Return the array with zeros below, of so many rows, and with zeros beside up to columns."""
     shape = array.shape[1:] if columns is None else (columns,)
-    padded = np.zeros((rows, *shape), array.dtype)
+    padded = _aligned_zeros((rows, *shape), array.dtype)
     if columns is None:
         padded[: len(array)] = array
     else:
         padded[: len(array), : array.shape[1]] = array
     return padded
+
+
+def _aligned_zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return zeros that begin where XLA wants its buffers to, so that it need not copy them."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.zeros(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 @dataclass(frozen=True)

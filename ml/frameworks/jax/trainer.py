@@ -18,7 +18,7 @@ from ml.core.loop import Examples, TrainingState, objective
 from ml.core.ops import row_loss
 from ml.core.optimizers import compiled_form
 from ml.core.specs import NetworkSpec, OptimizerSpec
-from ml.frameworks.jax.data import to_device
+from ml.frameworks.jax.data import lend_to_device
 from ml.frameworks.jax.models import OPS
 from ml.frameworks.jax.serialization import export_weights, import_weights
 
@@ -50,7 +50,7 @@ class JaxStepper:
         """Hand over the training rows once."""
         self._staged = stage_rows(examples, self._spec.batch_size, self._widening.problem.inputs)
         self._arrays = tuple(
-            to_device(array)
+            lend_to_device(array)
             for array in (self._staged.features, self._staged.targets, self._staged.weights)
         )
 

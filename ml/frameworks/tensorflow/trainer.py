@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from ml.core.ops import row_loss
 from ml.core.optimizers import compiled_form
 from ml.core.specs import NetworkSpec, OptimizerSpec
 from ml.frameworks.tensorflow.data import to_tensor
+from ml.frameworks.tensorflow.graphs import GraphCall, make_graph
 from ml.frameworks.tensorflow.models import OPS
 from ml.frameworks.tensorflow.serialization import export_weights, import_weights
 
@@ -44,7 +45,7 @@ class TensorFlowStepper:
         size = sum(math.prod(shape) for shape in self._shapes)
         self._flat, *self._slots = (tf.Variable(tf.zeros([size])) for _ in range(3))
         self._statistics = [tf.Variable(tf.zeros(w.shape)) for w in declared if not w.trained]
-        self._predictors: dict[int, Callable[..., Any]] = {}
+        self._predict: dict[int, GraphCall] = {}
         self._updates = 0
         self.load_weights(weights)
 
@@ -55,44 +56,33 @@ class TensorFlowStepper:
         arrays = tuple(map(to_tensor, (staged.features, staged.targets, staged.weights)))
         self._fixed = ((self._flat, *self._slots), self._statistics, arrays)
         compiled = pays_to_compile(self._spec, staged)
-        # One graph for these shapes, looked up once: to look it up costs as much as a few updates.
-        self._epoch = _epoch_function(
-            self._form, self._problem, compiled=compiled
-        ).get_concrete_function(
-            *self._fixed,
-            (
-                tf.TensorSpec((staged.capacity, staged.batch), tf.int32),
-                tf.TensorSpec((staged.capacity, 4), tf.float32),
-                tf.TensorSpec((staged.capacity,), tf.int32),
-            ),
-            tf.TensorSpec((), tf.int32),
-            tf.TensorSpec((), tf.int32),
+        planned = (
+            tf.TensorSpec((staged.capacity, staged.batch), tf.int32),
+            tf.TensorSpec((staged.capacity, 4), tf.float32),
+            tf.TensorSpec((staged.capacity,), tf.int32),
+            tf.TensorSpec((2,), tf.int32),
         )
+        function = _epoch_function(self._form, self._problem, compiled=compiled)
+        self._epoch = GraphCall(function, *self._fixed, planned)
 
     def epoch(self, order: NDArray[np.int64]) -> float:
         """Make one update per batch of rows in this order; return the mean loss over rows."""
         plan = plan_epoch(self._staged, self._spec, order, self._updates, self._seed)
         self._updates += plan.updates
-        total = self._epoch(
-            *self._fixed,
-            (to_tensor(plan.order), to_tensor(plan.rates), to_tensor(plan.keys)),
-            tf.constant(plan.rows),
-            tf.constant(plan.updates),
-        )
-        return float(total) / plan.rows
+        counts = np.array([plan.rows, plan.updates], np.int32)
+        planned = tuple(map(to_tensor, (plan.order, plan.rates, plan.keys, counts)))
+        return float(self._epoch(*self._fixed, planned)) / plan.rows
 
     def predict(self, features: Floats32) -> Floats32:
         """Return the raw outputs [n, outputs]."""
         return predict_blocks(self._predict_block, features, self._problem.inputs)
 
     def _predict_block(self, block: Floats32) -> Any:
-        features = to_tensor(block)
-        if len(block) not in self._predictors:
+        arguments = (self._flat, self._statistics, to_tensor(block))
+        if len(block) not in self._predict:
             function = _predict_function(self._form, self._problem)
-            self._predictors[len(block)] = function.get_concrete_function(
-                self._flat, self._statistics, features
-            )
-        return self._predictors[len(block)](self._flat, self._statistics, features)
+            self._predict[len(block)] = GraphCall(function, *arguments)
+        return self._predict[len(block)](*arguments)
 
     def weights(self) -> list[Floats32]:
         """Return copies of the weights."""
@@ -125,10 +115,10 @@ class TensorFlowStepper:
         self._updates = state.updates
 
 
-# From how many updates on XLA's compilation is taken to pay. An update of a transformer is many
-# operations, each of which costs the graph a call, so there it pays far earlier.
-UPDATES_TO_COMPILE = {"transformer": 400}
-UPDATES_TO_COMPILE_OTHERS = 8_000
+# From how many updates on XLA's compilation pays, as benchmarks/compilation.py prints it. A
+# recurrent network is as many operations as its window is long: slow to compile, with little won.
+UPDATES_TO_COMPILE = {"cnn": 1_000, "transformer": 2_000, "rnn": 50_000}
+UPDATES_TO_COMPILE_OTHERS = 4_000
 
 
 _compilation: Literal["auto", "always", "never"] = "auto"
@@ -148,8 +138,12 @@ def pays_to_compile(spec: NetworkSpec, staged: StagedRows) -> bool:
     """
     if _compilation != "auto":
         return _compilation == "always"
-    updates = spec.epochs * math.ceil(staged.rows / staged.batch)
-    return updates >= UPDATES_TO_COMPILE.get(spec.architecture, UPDATES_TO_COMPILE_OTHERS)
+    return spec.epochs * math.ceil(staged.rows / staged.batch) >= updates_to_compile(spec)
+
+
+def updates_to_compile(spec: NetworkSpec) -> int:
+    """Return from how many updates on XLA is taken to pay."""
+    return UPDATES_TO_COMPILE.get(spec.architecture, UPDATES_TO_COMPILE_OTHERS)
 
 
 def _views(flat: Any, declared: Sequence[Weight]) -> list[Any]:
@@ -165,12 +159,10 @@ def _epoch_function(spec: NetworkSpec, problem: Problem, *, compiled: bool) -> A
     declared = declare(spec, problem)
     trained = [weight.trained for weight in declared]
 
-    def epoch(
-        variables: Any, statistics: Any, arrays: Any, plan: Any, rows: Any, updates: Any
-    ) -> Any:
+    def epoch(variables: Any, statistics: Any, arrays: Any, plan: Any) -> Any:
         flat, first, second = variables
-        order, rates, keys = plan
-        batch = order.shape[1]
+        order, rates, keys, counts = plan
+        batch, rows, updates = order.shape[1], counts[0], counts[1]
 
         def update(step: Any, total: Any) -> tuple[Any, Any]:
             picked = order[step]
@@ -202,7 +194,7 @@ def _epoch_function(spec: NetworkSpec, problem: Problem, *, compiled: bool) -> A
         )
         return total
 
-    return tf.function(epoch, autograph=False, jit_compile=compiled)
+    return make_graph(epoch, compiled=compiled)
 
 
 def _apply(
@@ -248,4 +240,4 @@ def _predict_function(spec: NetworkSpec, problem: Problem) -> Any:
         weights = merge(trained, _views(flat, declared), statistics)
         return forward(Pass(OPS, spec, weights), problem, features)
 
-    return tf.function(predict, autograph=False)
+    return make_graph(predict)
