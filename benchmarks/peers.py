@@ -250,11 +250,19 @@ def make_lightning(work: Work) -> Train:
     return train
 
 
+def _seed_keras() -> None:
+    """Give keras the seed that it wants where TensorFlow is deterministic, as it is here.
+
+    Once: a seed clears what TensorFlow has compiled, whoever comes next would pay for it.
+    """
+    import keras
+
+    keras.utils.set_random_seed(0)
+
+
 def _keras_model() -> Any:
     import keras
 
-    # Our TensorFlow room asks for determinism, under which keras wants a seed.
-    keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
             keras.layers.Input((20,)),
@@ -272,6 +280,7 @@ def _keras_model() -> Any:
 
 def make_keras(work: Work) -> Train:
     """Use keras' own fit on numpy arrays; each training builds and compiles its model."""
+    _seed_keras()
     labels = work.labels.astype(np.float32)[:, None]
 
     def train() -> Any:
@@ -286,6 +295,7 @@ def make_scikeras(work: Work) -> Train:
     """Use scikeras' KerasRegressor over the same keras model (its classifier wants a softmax)."""
     from scikeras.wrappers import KerasRegressor
 
+    _seed_keras()
     labels = work.labels.astype(np.float32)
 
     def train() -> Any:

@@ -88,13 +88,12 @@ class Widening:
 class StagedRows:
     """Hold training rows padded to a bucket, and the shapes of an epoch over them.
 
-    ``batch`` is the number of rows in a batch, ``capacity`` the most updates in one call. Padded
-    rows are in no batch; a batch that is not full is filled with row 0 at weight 0.
+    ``arrays`` are features [size, width], targets [size, …] and, where rows have weights, these
+    [size]. ``batch`` is the number of rows in a batch, ``capacity`` the most updates in one call.
+    Padded rows are in no batch; a batch that is not full is filled with row 0, not present.
     """
 
-    features: Floats32
-    targets: Floats32
-    weights: Floats32
+    arrays: tuple[Floats32, ...]
     rows: int
     batch: int
     capacity: int
@@ -104,12 +103,12 @@ def stage_rows(examples: Examples, batch_size: int, width: int) -> StagedRows:
     """Pad the training rows for compiled code, and their features to this width."""
     rows = len(examples.features)
     size = bucket(rows)
-    weights = np.ones(rows, np.float32) if examples.weights is None else examples.weights
+    arrays = [pad_rows(examples.features, size, width), pad_rows(examples.targets, size)]
+    if examples.weights is not None:
+        arrays.append(pad_rows(examples.weights, size))
     batch = min(batch_size, size, LARGEST_BATCH)
     return StagedRows(
-        features=pad_rows(examples.features, size, width),
-        targets=pad_rows(examples.targets, size),
-        weights=pad_rows(weights, size),
+        arrays=tuple(arrays),
         rows=rows,
         batch=batch,
         capacity=bucket(math.ceil(rows / batch)),

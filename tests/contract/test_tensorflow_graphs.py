@@ -26,7 +26,7 @@ def test_what_is_to_be_compiled_is_compiled():
 
     number = tf.constant(12.5)
     assert int(GraphCall(make_graph(function), number)(number)) == len("12.500000")
-    with pytest.raises(tf.errors.InvalidArgumentError, match="unsupported|XLA"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"unsupported|XLA"):
         GraphCall(make_graph(function, compiled=True), number)(number)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ml.core.learner import Floats32
-from ml.frameworks.jax.data import to_device
+from ml.frameworks.jax.data import copy_to_device
 
 
 def export_weights(leaves: Sequence[Any]) -> list[Floats32]:
@@ -18,4 +18,4 @@ def export_weights(leaves: Sequence[Any]) -> list[Floats32]:
 
 def import_weights(weights: Sequence[Floats32]) -> tuple[Any, ...]:
     """Return the arrays as weights on the device, in order."""
-    return tuple(to_device(array) for array in weights)
+    return copy_to_device(weights)

@@ -49,17 +49,14 @@ class JaxStepper:
     def stage(self, examples: Examples) -> None:
         """Hand over the training rows once."""
         self._staged = stage_rows(examples, self._spec.batch_size, self._widening.problem.inputs)
-        self._arrays = tuple(
-            lend_to_device(array)
-            for array in (self._staged.features, self._staged.targets, self._staged.weights)
-        )
+        self._arrays = tuple(map(lend_to_device, self._staged.arrays))
 
     def epoch(self, order: NDArray[np.int64]) -> float:
         """Make one update per batch of rows in this order; return the mean loss over rows."""
         plan = plan_epoch(self._staged, self._spec, order, self._updates, self._seed)
         self._updates += plan.updates
         self._state, total = self._epoch(
-            self._state, *self._arrays, plan.order, plan.rates, plan.keys, plan.rows, plan.updates
+            self._state, self._arrays, plan.order, plan.rates, plan.keys, plan.rows, plan.updates
         )
         return float(total) / plan.rows
 
@@ -116,15 +113,7 @@ def _epoch_function(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]:
         return (rows * shares).sum(), tuple(run.statistics)
 
     def epoch(
-        state: Any,
-        features: Any,
-        targets: Any,
-        shares: Any,
-        order: Any,
-        rates: Any,
-        keys: Any,
-        rows: Any,
-        updates: Any,
+        state: Any, arrays: Any, order: Any, rates: Any, keys: Any, rows: Any, updates: Any
     ) -> Any:
         batch = order.shape[1]
 
@@ -132,13 +121,13 @@ def _epoch_function(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]:
             (weights, statistics, *moments), total = carry
             picked = order[step]
             present = (step * batch + jnp.arange(batch) < rows).astype(jnp.float32)
-            inputs, wanted, share = (
-                array.at[picked].get(mode="promise_in_bounds")
-                for array in (features, targets, shares)
+            inputs, wanted, *row_weights = (
+                array.at[picked].get(mode="promise_in_bounds") for array in arrays
             )
             count = present.sum()
+            shares = present / count * row_weights[0] if row_weights else present / count
             (loss, statistics), gradients = jax.value_and_grad(mean_loss, has_aux=True)(
-                weights, statistics, inputs, wanted, share * present / count, (present, keys[step])
+                weights, statistics, inputs, wanted, shares, (present, keys[step])
             )
             moved = _apply(spec.optimizer, (weights, *moments), gradients, rates[step])
             return (moved[0], statistics, *moved[1:]), total + loss * count

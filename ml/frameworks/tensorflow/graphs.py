@@ -37,7 +37,5 @@ class GraphCall:
             entry.handle if isinstance(entry, tf.Variable) else entry
             for entry in tf.nest.flatten(arguments)
         ]
-        (output,) = tf.raw_ops.StatefulPartitionedCall(
-            args=inputs, Tout=self._types, f=self._graph
-        )
+        (output,) = tf.raw_ops.StatefulPartitionedCall(args=inputs, Tout=self._types, f=self._graph)
         return output

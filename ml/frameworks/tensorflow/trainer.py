@@ -18,7 +18,7 @@ from ml.core.loop import Examples, TrainingState, objective
 from ml.core.ops import row_loss
 from ml.core.optimizers import compiled_form
 from ml.core.specs import NetworkSpec, OptimizerSpec
-from ml.frameworks.tensorflow.data import to_tensor
+from ml.frameworks.tensorflow.data import lend_to_tensor, to_tensor
 from ml.frameworks.tensorflow.graphs import GraphCall, make_graph
 from ml.frameworks.tensorflow.models import OPS
 from ml.frameworks.tensorflow.serialization import export_weights, import_weights
@@ -53,7 +53,7 @@ class TensorFlowStepper:
         """Hand over the training rows once."""
         staged = stage_rows(examples, self._spec.batch_size, self._problem.inputs)
         self._staged = staged
-        arrays = tuple(map(to_tensor, (staged.features, staged.targets, staged.weights)))
+        arrays = tuple(map(lend_to_tensor, staged.arrays))
         self._fixed = ((self._flat, *self._slots), self._statistics, arrays)
         compiled = pays_to_compile(self._spec, staged)
         planned = (
@@ -168,7 +168,8 @@ def _epoch_function(spec: NetworkSpec, problem: Problem, *, compiled: bool) -> A
             picked = order[step]
             present = tf.cast(step * batch + tf.range(batch) < rows, tf.float32)
             count = tf.reduce_sum(present)
-            features, targets, share = (tf.gather(array, picked) for array in arrays)
+            features, targets, *row_weights = (tf.gather(array, picked) for array in arrays)
+            shares = present / count * row_weights[0] if row_weights else present / count
             weights = tf.identity(flat)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(weights)
@@ -182,7 +183,7 @@ def _epoch_function(spec: NetworkSpec, problem: Problem, *, compiled: bool) -> A
                 )
                 outputs = forward(run, problem, features)
                 losses = objective(problem, partial(row_loss, OPS), outputs, targets)
-                mean = tf.reduce_sum(losses * (share * present / count))
+                mean = tf.reduce_sum(losses * shares)
             gradient = tape.gradient(mean, weights)
             _apply(spec.optimizer, (flat, first, second), weights, gradient, rates[step])
             for variable, value in zip(statistics, run.statistics, strict=True):
