@@ -22,6 +22,7 @@ from ml.core.contracts import (
     GREATER_IS_BETTER,
     DataSummary,
     DescriptorData,
+    DistillRequest,
     EstimatorSpec,
     NetworkSpec,
     ParityTrace,
@@ -142,7 +143,7 @@ def run_request(request: TrainRequest, adapter: Adapter, guide: Guide | None = N
         try:
             replicate = _run_replicate(request, adapter, table, index, guide)
         except TrainingDiverged as problem:
-            problem.message = f"replicate {index + 1} of {request.replicates}: {problem.message}"
+            problem.message = f"replicate {index}: {problem.message}"
             raise
         results.append(replicate.result)
         warnings.extend(text for text in replicate.warnings if text not in warnings)
@@ -296,7 +297,7 @@ def _check_classes(table: Table, split: Split, index: int) -> None:
     known = np.unique(table.target[np.union1d(split.train, split.validation)])
     if table.classes and known.size < 2:
         raise DataInvalid(
-            f"dataset {table.id}: the training rows of replicate {index + 1} are of one class only",
+            f"dataset {table.id}: the training rows of replicate {index} are of one class only",
             code="one_class_in_training",
             field="split",
             expected="rows of at least two classes",
@@ -342,10 +343,12 @@ def _manifest(
 ) -> dict[str, Any]:
     assert isinstance(request.model, NetworkSpec | EstimatorSpec)
     scaler = replicate.fitted.scaler
+    teachers = request.teachers if isinstance(request, DistillRequest) else ()
     return {
         "schema_version": 1,
         "framework": adapter.name,
         "model": request.model.model_dump(mode="json"),
+        "teachers": [teacher.model_dump(mode="json") for teacher in teachers],
         "preprocessing": replicate.fitted.preprocessor.to_json(),
         "target": scaler.to_json() if scaler else None,
         "window": find_window(table, replicate.fitted.preprocessor),

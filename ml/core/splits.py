@@ -147,7 +147,7 @@ def _test_time(table: Table, seed: int, replicate: int) -> NDArray[np.bool_]:
             table,
             expected=f"at most {fit} replicates for {periods.size} distinct time values "
             f"and a window of {window}",
-            received=f"replicate {replicate + 1}",
+            received=f"{replicate + 1} or more",
             remedy="ask for fewer replicates, or lower split.test_fraction",
         )
     inside: NDArray[np.bool_] = (time >= periods[start]) & (time <= periods[end - 1])

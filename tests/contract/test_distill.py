@@ -179,6 +179,11 @@ def test_a_request_whose_teacher_has_no_weight_is_a_training(framework, tmp_path
     )
     assert {k: v.tobytes() for k, v in one.items()} == {k: v.tobytes() for k, v in other.items()}
     assert trained["distillation"] is None
+    manifests = [
+        json.loads((tmp_path / n / "manifest.json").read_text()) for n in ("student", "plain")
+    ]
+    named = [[teacher["framework"] for teacher in manifest["teachers"]] for manifest in manifests]
+    assert named == [[teacher["framework"] for teacher in payload["teachers"]], []]
 
 
 @pytest.mark.parametrize("framework", NEURAL)

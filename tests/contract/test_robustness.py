@@ -332,7 +332,7 @@ def test_a_network_that_diverges_stops_with_epoch_and_last_good_loss(framework, 
     response = respond(framework, inline("regression", x=SIZE, y=SIZE), model, replicates=2)
     assert (response.outcome, response.error.code) == ("diverged", code)
     assert re.fullmatch(
-        rf"replicate 1 of 2: {words} .* in epoch \d; the last good loss was [\d.e+]+",
+        rf"replicate 0: {words} .* in epoch \d; the last good loss was [\d.e+]+",
         response.error.message,
     )
     assert response.error.field == "model.optimizer.learning_rate"
@@ -353,7 +353,7 @@ def test_an_mlp_of_sklearn_that_diverges_stops_with_epoch_and_last_good_loss(par
     response = respond("sklearn", inline("regression", x=SIZE, y=SIZE), model, replicates=2)
     assert (response.outcome, response.error.code) == ("diverged", code)
     assert response.error.field == "model.params.learning_rate_init"
-    assert response.error.message.startswith("replicate 1 of 2: the ")
+    assert response.error.message.startswith("replicate 0: the ")
     last = "no loss was good" if "alpha" in params else r"the last good loss was 0\.\d+"
     assert re.search(rf" epoch {epoch}; {last}$", response.error.message)
 
@@ -363,7 +363,7 @@ def test_a_prediction_that_overflows_is_a_divergence():
     model = {"kind": "estimator", "estimator": "mlp", "params": params}
     response = respond("sklearn", inline("regression", x=SIZE, y=SIZE), model, replicates=2)
     assert (response.outcome, response.error.code) == ("diverged", "prediction_not_finite")
-    assert response.error.message.startswith("replicate 1 of 2: 10 of 10 predictions are not")
+    assert response.error.message.startswith("replicate 0: 10 of 10 predictions are not")
 
 
 def test_watching_an_mlp_leaves_nothing_in_it_and_changes_no_bit():
