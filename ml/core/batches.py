@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -153,12 +153,16 @@ def plan_epoch(
     )
 
 
-def predict_blocks(predict: Callable[[Floats32], Any], features: Floats32, width: int) -> Floats32:
-    """Return the outputs of ``predict`` for all rows, given in bucketed blocks of this width."""
+def stage_blocks(features: Floats32, width: int) -> list[Floats32]:
+    """Return the rows in bucketed blocks of this width, for ``predict_blocks``."""
     rows = len(features)
     block = min(bucket(rows), LARGEST_BLOCK)
-    parts = [
-        np.asarray(predict(pad_rows(features[start : start + block], block, width)))
+    return [
+        pad_rows(features[start : start + block], block, width)
         for start in range(0, max(rows, 1), block)
     ]
-    return np.concatenate(parts)[:rows]
+
+
+def predict_blocks(predict: Callable[[Any], Any], blocks: Sequence[Any], rows: int) -> Floats32:
+    """Return the outputs of ``predict`` for the first rows of the blocks."""
+    return np.concatenate([np.asarray(predict(block)) for block in blocks])[:rows]

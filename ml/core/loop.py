@@ -51,8 +51,8 @@ EXPLOSION = 1e6
 class Stepper(Protocol):
     """Take gradient steps in one framework; the loop decides everything else."""
 
-    def stage(self, examples: Examples) -> None:
-        """Hand over the training rows once."""
+    def stage(self, examples: Examples, validation: Floats32 | None = None) -> None:
+        """Hand over the training rows once, and the features of the validation rows."""
 
     def epoch(self, order: NDArray[np.int64]) -> float:
         """Make one update per batch of rows in this order; return the mean loss over rows.
@@ -63,6 +63,9 @@ class Stepper(Protocol):
 
     def predict(self, features: Floats32) -> Floats32:
         """Return the raw outputs [n, outputs]: logits or values."""
+
+    def validate(self) -> Floats32:
+        """Return the raw outputs for the validation rows that were staged."""
 
     def weights(self) -> list[Floats32]:
         """Return copies of the weights, in the order in which they were given."""
@@ -184,7 +187,7 @@ def run_epochs(
     if rows == 0:
         raise DataInvalid("the training part has no rows", code="no_training_rows")
     started = time.monotonic()
-    stepper.stage(train)
+    stepper.stage(train, validation.features if validation else None)
     warnings = []
     if validation is None and spec.patience:
         warnings.append("no validation part: early stopping is off, every epoch is trained")
@@ -209,8 +212,7 @@ def run_epochs(
         if validation is None:
             best_epoch = epoch
         else:
-            outputs = stepper.predict(validation.features)
-            current = measure_loss(problem, outputs, validation)
+            current = measure_loss(problem, stepper.validate(), validation)
             checked = checked_loss(current, validation_losses, kind="validation loss")
             validation_losses.append(checked)
             if current < best:

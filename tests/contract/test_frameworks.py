@@ -1,5 +1,6 @@
 """Ask every framework how it is: through its entry point, the worker, and `mlmatrix frameworks`."""
 
+import gc
 import json
 import os
 import subprocess
@@ -59,6 +60,14 @@ def test_the_worker_answers_for_a_framework_that_there_is_not():
     failure = parse_status(serve("keras", "status", "{}"))
     assert isinstance(failure, Failure)
     assert failure.error.code == "unknown_framework"
+
+
+def test_a_warm_worker_collects_no_more_what_it_imported():
+    try:
+        assert json.loads(serve("sklearn", "warm", "{}")) == {"pid": os.getpid()}
+        assert gc.get_freeze_count() > 10_000
+    finally:
+        gc.unfreeze()
 
 
 def test_what_is_installed_is_in_order(capsys):

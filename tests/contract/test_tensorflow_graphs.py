@@ -6,7 +6,7 @@ import pytest
 tf = pytest.importorskip("tensorflow")
 
 from ml.core.contracts import RuntimeSpec  # noqa: E402 - the rest needs TensorFlow
-from ml.frameworks.tensorflow.graphs import GraphCall, make_graph  # noqa: E402
+from ml.frameworks.tensorflow.graphs import Graph  # noqa: E402
 from ml.registry import adapter_of  # noqa: E402
 
 pytestmark = pytest.mark.contract
@@ -25,9 +25,9 @@ def test_what_is_to_be_compiled_is_compiled():
         return tf.strings.length(tf.strings.as_string(number))
 
     number = tf.constant(12.5)
-    assert int(GraphCall(make_graph(function), number)(number)) == len("12.500000")
+    assert int(Graph(function).call_for(number)(number)) == len("12.500000")
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"unsupported|XLA"):
-        GraphCall(make_graph(function, compiled=True), number)(number)
+        Graph(function, compiled=True).call_for(number)(number)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -38,10 +38,9 @@ def test_a_call_takes_other_variables_than_those_it_was_made_with(compiled):
         second.assign(first * values[1])
         return tf.reduce_sum(second)
 
-    graph = make_graph(function, compiled=compiled)
     pairs = [(tf.Variable([a, a]), [tf.Variable([0.0, 0.0])]) for a in (1.0, 5.0)]
     values = (tf.constant([1.0, 2.0]), tf.constant(3.0))
-    call = GraphCall(graph, pairs[0], values)
+    call = Graph(function, compiled=compiled).call_for(pairs[0], values)
     sums = [float(call(pair, values)) for pair in pairs]
     assert sums == [3 * (2 + 3), 3 * (6 + 7)]
     assert [pair[0].numpy().tolist() for pair in pairs] == [[2, 3], [6, 7]]

@@ -21,7 +21,8 @@ class LinearStepper:
         self.rate, self.batch_size, self.pause = rate, batch_size, pause
         self.orders, self.snapshots = [], []
 
-    def stage(self, examples):
+    def stage(self, examples, validation=None):
+        self.validation = validation
         self.features = examples.features.astype(np.float64)
         self.targets = examples.targets.astype(np.float64)
 
@@ -43,6 +44,9 @@ class LinearStepper:
     def predict(self, features):
         with np.errstate(over="ignore", invalid="ignore"):
             return (features @ self.kernel + self.bias).astype(np.float32)
+
+    def validate(self):
+        return self.predict(self.validation)
 
     def weights(self):
         with np.errstate(over="ignore", invalid="ignore"):

@@ -30,7 +30,7 @@ class StillStepper:
         self.spec, self.problem = spec, problem
         self.load_weights(weights)
 
-    def stage(self, examples):
+    def stage(self, examples, validation=None):
         self.staged = examples
 
     def epoch(self, order):

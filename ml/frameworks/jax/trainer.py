@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.core.architectures import Pass, declare, forward, merge
-from ml.core.batches import Widening, plan_epoch, predict_blocks, stage_rows
+from ml.core.batches import Widening, plan_epoch, predict_blocks, stage_blocks, stage_rows
 from ml.core.learner import Floats32, Problem
 from ml.core.loop import Examples, TrainingState, objective
 from ml.core.ops import row_loss
@@ -46,10 +46,12 @@ class JaxStepper:
         zeros = [np.zeros_like(w) for w, own in zip(weights, self._trained, strict=True) if own]
         self.load_state(TrainingState(weights, zeros, zeros, 0))
 
-    def stage(self, examples: Examples) -> None:
-        """Hand over the training rows once."""
+    def stage(self, examples: Examples, validation: Floats32 | None = None) -> None:
+        """Hand over the training rows once, and the features of the validation rows."""
         self._staged = stage_rows(examples, self._spec.batch_size, self._widening.problem.inputs)
         self._arrays = tuple(map(lend_to_device, self._staged.arrays))
+        if validation is not None:
+            self._validation = (self._stage_blocks(validation), len(validation))
 
     def epoch(self, order: NDArray[np.int64]) -> float:
         """Make one update per batch of rows in this order; return the mean loss over rows."""
@@ -62,8 +64,17 @@ class JaxStepper:
 
     def predict(self, features: Floats32) -> Floats32:
         """Return the raw outputs [n, outputs]."""
-        predict = partial(self._predict, self._state[:2])
-        return predict_blocks(predict, features, self._widening.problem.inputs)
+        return self._predict_rows(self._stage_blocks(features), len(features))
+
+    def validate(self) -> Floats32:
+        """Return the raw outputs for the validation rows that were staged."""
+        return self._predict_rows(*self._validation)
+
+    def _predict_rows(self, blocks: list[Any], rows: int) -> Floats32:
+        return predict_blocks(partial(self._predict, self._state[:2]), blocks, rows)
+
+    def _stage_blocks(self, features: Floats32) -> list[Any]:
+        return [*map(lend_to_device, stage_blocks(features, self._widening.problem.inputs))]
 
     def weights(self) -> list[Floats32]:
         """Return copies of the weights."""

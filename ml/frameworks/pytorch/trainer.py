@@ -51,8 +51,9 @@ class TorchStepper:
         self._updates = 0
         self.load_weights(weights)
 
-    def stage(self, examples: Examples) -> None:
-        """Hand over the training rows once."""
+    def stage(self, examples: Examples, validation: Floats32 | None = None) -> None:
+        """Hand over the training rows once, and the features of the validation rows."""
+        self._validation = None if validation is None else to_tensor(validation)
         self._features, self._targets = to_tensor(examples.features), to_tensor(examples.targets)
         self._shares = None if examples.weights is None else to_tensor(examples.weights)
         self._per_epoch = -(-len(examples.features) // self._spec.batch_size)
@@ -88,7 +89,14 @@ class TorchStepper:
     @torch.no_grad()
     def predict(self, features: Floats32) -> Floats32:
         """Return the raw outputs [n, outputs]."""
-        rows = to_tensor(features)
+        return self._predict_rows(to_tensor(features))
+
+    @torch.no_grad()
+    def validate(self) -> Floats32:
+        """Return the raw outputs for the validation rows that were staged."""
+        return self._predict_rows(self._validation)
+
+    def _predict_rows(self, rows: Any) -> Floats32:
         if self._dense:
             return export_weights([self._dense.forward(rows)])[0]
         run = Pass(OPS, self._spec, self._weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,9 +13,12 @@ from ml.core.learner import Floats32
 
 def export_weights(flat: Any, shapes: Sequence[tuple[int, ...]]) -> list[Floats32]:
     """Return a float32 copy of each weight in the flat variable, in order."""
-    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
-    parts = np.split(flat.numpy(), ends[:-1])
-    return [part.reshape(shape).copy() for part, shape in zip(parts, shapes, strict=True)]
+    values, start, weights = flat.numpy(), 0, []
+    for shape in shapes:
+        end = start + math.prod(shape)
+        weights.append(values[start:end].reshape(shape).copy())
+        start = end
+    return weights
 
 
 def import_weights(flat: Any, weights: Sequence[Floats32]) -> None:

@@ -12,14 +12,21 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ml.core.architectures import Pass, Weight, declare, forward, merge
-from ml.core.batches import StagedRows, Widening, plan_epoch, predict_blocks, stage_rows
+from ml.core.batches import (
+    StagedRows,
+    Widening,
+    plan_epoch,
+    predict_blocks,
+    stage_blocks,
+    stage_rows,
+)
 from ml.core.learner import Floats32, Problem
 from ml.core.loop import Examples, TrainingState, objective
 from ml.core.ops import row_loss
 from ml.core.optimizers import compiled_form
 from ml.core.specs import NetworkSpec, OptimizerSpec
 from ml.frameworks.tensorflow.data import lend_to_tensor, to_tensor
-from ml.frameworks.tensorflow.graphs import GraphCall, make_graph
+from ml.frameworks.tensorflow.graphs import Graph
 from ml.frameworks.tensorflow.models import OPS
 from ml.frameworks.tensorflow.serialization import export_weights, import_weights
 
@@ -45,12 +52,11 @@ class TensorFlowStepper:
         size = sum(math.prod(shape) for shape in self._shapes)
         self._flat, *self._slots = (tf.Variable(tf.zeros([size])) for _ in range(3))
         self._statistics = [tf.Variable(tf.zeros(w.shape)) for w in declared if not w.trained]
-        self._predict: dict[int, GraphCall] = {}
         self._updates = 0
         self.load_weights(weights)
 
-    def stage(self, examples: Examples) -> None:
-        """Hand over the training rows once."""
+    def stage(self, examples: Examples, validation: Floats32 | None = None) -> None:
+        """Hand over the training rows once, and the features of the validation rows."""
         staged = stage_rows(examples, self._spec.batch_size, self._problem.inputs)
         self._staged = staged
         arrays = tuple(map(lend_to_tensor, staged.arrays))
@@ -62,8 +68,10 @@ class TensorFlowStepper:
             tf.TensorSpec((staged.capacity,), tf.int32),
             tf.TensorSpec((2,), tf.int32),
         )
-        function = _epoch_function(self._form, self._problem, compiled=compiled)
-        self._epoch = GraphCall(function, *self._fixed, planned)
+        graph = _epoch_graph(self._form, self._problem, compiled=compiled)
+        self._epoch = graph.call_for(*self._fixed, planned)
+        if validation is not None:
+            self._validation = (self._stage_blocks(validation), len(validation))
 
     def epoch(self, order: NDArray[np.int64]) -> float:
         """Make one update per batch of rows in this order; return the mean loss over rows."""
@@ -75,14 +83,19 @@ class TensorFlowStepper:
 
     def predict(self, features: Floats32) -> Floats32:
         """Return the raw outputs [n, outputs]."""
-        return predict_blocks(self._predict_block, features, self._problem.inputs)
+        return self._predict_rows(self._stage_blocks(features), len(features))
 
-    def _predict_block(self, block: Floats32) -> Any:
-        arguments = (self._flat, self._statistics, to_tensor(block))
-        if len(block) not in self._predict:
-            function = _predict_function(self._form, self._problem)
-            self._predict[len(block)] = GraphCall(function, *arguments)
-        return self._predict[len(block)](*arguments)
+    def validate(self) -> Floats32:
+        """Return the raw outputs for the validation rows that were staged."""
+        return self._predict_rows(*self._validation)
+
+    def _predict_rows(self, blocks: list[Any], rows: int) -> Floats32:
+        fixed = (self._flat, self._statistics)
+        call = _predict_graph(self._form, self._problem).call_for(*fixed, blocks[0])
+        return predict_blocks(partial(call, *fixed), blocks, rows)
+
+    def _stage_blocks(self, features: Floats32) -> list[Any]:
+        return [*map(lend_to_tensor, stage_blocks(features, self._problem.inputs))]
 
     def weights(self) -> list[Floats32]:
         """Return copies of the weights."""
@@ -154,7 +167,7 @@ def _views(flat: Any, declared: Sequence[Weight]) -> list[Any]:
 
 
 @lru_cache(maxsize=128)
-def _epoch_function(spec: NetworkSpec, problem: Problem, *, compiled: bool) -> Any:
+def _epoch_graph(spec: NetworkSpec, problem: Problem, *, compiled: bool) -> Graph:
     """Return a graph that trains one epoch; it takes the variables, so that cells share it."""
     declared = declare(spec, problem)
     trained = [weight.trained for weight in declared]
@@ -195,7 +208,7 @@ def _epoch_function(spec: NetworkSpec, problem: Problem, *, compiled: bool) -> A
         )
         return total
 
-    return make_graph(epoch, compiled=compiled)
+    return Graph(epoch, compiled=compiled)
 
 
 def _apply(
@@ -232,7 +245,7 @@ def _apply(
 
 
 @lru_cache(maxsize=128)
-def _predict_function(spec: NetworkSpec, problem: Problem) -> Any:
+def _predict_graph(spec: NetworkSpec, problem: Problem) -> Graph:
     """Return a graph that computes the raw outputs from the variables and features."""
     declared = declare(spec, problem)
     trained = [weight.trained for weight in declared]
@@ -241,4 +254,4 @@ def _predict_function(spec: NetworkSpec, problem: Problem) -> Any:
         weights = merge(trained, _views(flat, declared), statistics)
         return forward(Pass(OPS, spec, weights), problem, features)
 
-    return make_graph(predict)
+    return Graph(predict)
