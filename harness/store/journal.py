@@ -128,7 +128,6 @@ class Journal:
         chosen = [r for r in found if (r.dataset, r.algorithm) == (dataset, algorithm)]
         return tuple({record.cell: record for record in chosen}.values())
 
-
     def _read_lines(self) -> list[bytes]:
         """Return all whole lines; only those that came since the last call are read."""
         try:
