@@ -45,7 +45,7 @@ class Detail:
     curves: Curves | None
     ladder: Ladder | None
     warnings: tuple[str, ...]
-    versions: str
+    setting: str
 
 
 @dataclass(frozen=True)
@@ -178,10 +178,14 @@ def _build_detail(record: Record, compared: Sequence[Compared]) -> Detail:
         curves=draw_curves([(f"replicate {r.index}", r.history, r.best_epoch) for r in replicates]),
         ladder=build_ladder(record.cell, compared),
         warnings=result.warnings if result else (),
-        versions=" · ".join(f"{name} {text}" for name, text in result.versions.items())
-        if result
-        else "",
+        setting=_describe_setting(result) if result else "",
     )
+
+
+def _describe_setting(result: TrainResult) -> str:
+    versions = [f"{name} {text}" for name, text in result.versions.items()]
+    threads = "1 thread" if result.threads == 1 else f"{result.threads} threads"
+    return " · ".join([*versions, f"device {result.device}", threads])
 
 
 def _list_facts(replicates: Sequence[ReplicateResult]) -> tuple[tuple[str, tuple[str, ...]], ...]:

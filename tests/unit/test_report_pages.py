@@ -252,7 +252,13 @@ def test_row_has_means_over_replicates_and_what_is_missing_sorts_last():
 def test_detail_shows_each_replicate_against_its_baseline():
     result = make_result("c", "pytorch", "regression", 0.5, True, random.Random(1))
     first = result.replicates[0].model_copy(update={"undefined": {"r2": "one row"}, "metrics": {}})
-    result = result.model_copy(update={"replicates": (first, *result.replicates[1:])})
+    result = result.model_copy(
+        update={
+            "replicates": (first, *result.replicates[1:]),
+            "device": "cuda:0",
+            "threads": 2,
+        }
+    )
     (row,) = build_run_page(make_run_of(make_record(result=result)), ()).rows
     rmse = dict(row.detail.metrics)["rmse"]
     expected = [write_number(r.metrics["rmse"], 4) for r in result.replicates[1:]]
@@ -262,6 +268,7 @@ def test_detail_shows_each_replicate_against_its_baseline():
     assert dict(row.detail.facts)["rows"] == ("6375 / 1125 / 2500",) * 3
     assert dict(row.detail.facts)["stopped"][1] == "early stopping"
     assert len(row.detail.curves.curves) == 3
+    assert row.detail.setting == "numpy 2.4.6 · pytorch 2.13.0+cpu · device cuda:0 · 2 threads"
 
 
 class Tags(HTMLParser):
