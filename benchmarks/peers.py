@@ -84,17 +84,8 @@ def make_bare_scan(work: Work) -> Train:
         return (jax.nn.softplus(outputs) - y * outputs).mean()
 
     def update(state: Any, batch: Any) -> Any:
-        weights, first, second, step = state
-        loss, gradients = jax.value_and_grad(loss_of)(weights, *batch)
-        step += 1
-        rate = LEARNING_RATE * jnp.sqrt(1 - 0.999**step) / (1 - 0.9**step)
-        first = [0.9 * m + 0.1 * g for m, g in zip(first, gradients, strict=True)]
-        second = [0.999 * v + 0.001 * g * g for v, g in zip(second, gradients, strict=True)]
-        weights = [
-            w - rate * m / (jnp.sqrt(v) + 1e-8)
-            for w, m, v in zip(weights, first, second, strict=True)
-        ]
-        return (weights, first, second, step), loss
+        loss, gradients = jax.value_and_grad(loss_of)(state[0], *batch)
+        return _adam(state, gradients, jnp.sqrt), loss
 
     @jax.jit
     def epoch(state: Any, x: Any, y: Any, order: Any) -> Any:
@@ -128,6 +119,19 @@ def _start(work: Work) -> Any:
     return weights, zeros, zeros
 
 
+def _adam(state: Any, gradients: Any, sqrt: Callable[[Any], Any]) -> Any:
+    """Return weights, moments and the number of updates after one more."""
+    weights, first, second, step = state
+    step += 1
+    rate = LEARNING_RATE * sqrt(1 - 0.999**step) / (1 - 0.9**step)
+    first = [0.9 * m + 0.1 * g for m, g in zip(first, gradients, strict=True)]
+    second = [0.999 * v + 0.001 * g * g for v, g in zip(second, gradients, strict=True)]
+    weights = [
+        w - rate * m / (sqrt(v) + 1e-8) for w, m, v in zip(weights, first, second, strict=True)
+    ]
+    return weights, first, second, step
+
+
 def make_raw_tensorflow(work: Work) -> Train:
     """Write the epoch as one XLA function that gathers its batches: TensorFlow at its best."""
     import tensorflow as tf
@@ -138,23 +142,13 @@ def make_raw_tensorflow(work: Work) -> Train:
     full = rows // size
 
     def update(state: Any, picked: Any) -> Any:
-        weights, first, second, step = state
         x, y = tf.gather(features, picked), tf.gather(targets, picked)
         with tf.GradientTape() as tape:
-            tape.watch(weights)
-            k1, b1, k2, b2, k3, b3 = weights
+            tape.watch(state[0])
+            k1, b1, k2, b2, k3, b3 = state[0]
             outputs = tf.nn.relu(tf.nn.relu(x @ k1 + b1) @ k2 + b2) @ k3 + b3
             loss = tf.reduce_mean(tf.nn.softplus(outputs) - y * outputs)
-        gradients = tape.gradient(loss, weights)
-        step += 1
-        rate = LEARNING_RATE * tf.sqrt(1 - 0.999**step) / (1 - 0.9**step)
-        first = [0.9 * m + 0.1 * g for m, g in zip(first, gradients, strict=True)]
-        second = [0.999 * v + 0.001 * g * g for v, g in zip(second, gradients, strict=True)]
-        weights = [
-            w - rate * m / (tf.sqrt(v) + 1e-8)
-            for w, m, v in zip(weights, first, second, strict=True)
-        ]
-        return weights, first, second, step
+        return _adam(state, tape.gradient(loss, state[0]), tf.sqrt)
 
     @tf.function(jit_compile=True, autograph=False)
     def epoch(state: Any, order: Any) -> Any:
