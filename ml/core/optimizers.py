@@ -24,7 +24,7 @@ class Updates:
     (Kingma and Ba 2015) folded in, computed in float64 from the betas as float32 holds them:
     ``rate * first / (sqrt(second) + epsilon)`` then places epsilon where PyTorch places it,
     outside the root of the corrected second moment. ``shrink`` is AdamW's: what the weights are
-    multiplied by before the update.
+    multiplied by before the update. ``keys`` are zeros where nothing is dropped.
     """
 
     learning_rate: Floats32
@@ -59,6 +59,8 @@ def schedule_shares(spec: NetworkSpec, steps: Floats64, per_epoch: int) -> Float
     The warm-up counts an update's end, so that the first one moves; the rest counts its start.
     """
     schedule = spec.schedule
+    if schedule.name == "constant" and not schedule.warmup:
+        return np.ones_like(steps)
     rising = np.minimum(steps / per_epoch / schedule.warmup, 1.0) if schedule.warmup else 1.0
     time = (steps - 1) / per_epoch
     way = np.clip((time - schedule.warmup) / max(spec.epochs - schedule.warmup, 1e-9), 0.0, 1.0)
@@ -93,5 +95,5 @@ def plan_updates(spec: NetworkSpec, done: int, updates: int, per_epoch: int, see
             rate=rate.astype(np.float32),
             epsilon=epsilon.astype(np.float32),
             shrink=(1 - learning_rate * decay).astype(np.float32),
-            keys=step_keys(seed, done, updates),
+            keys=step_keys(seed, done, updates) if spec.dropout else np.zeros(updates, np.int32),
         )
