@@ -293,10 +293,7 @@ def check_the_incomplete_last_batch_is_trained(adapter, spec):
 @only_for(NetworkSpec)
 def check_a_batch_beyond_the_data_is_one_update(adapter, spec):
     spec = shorten(spec, epochs=3)
-    sizes = {16: (64, 4096, 2**31, 2**62)}
-    if spec.architecture in ("linear", "mlp"):
-        # Batches of their own are forms of their own, so only the cheap networks try them.
-        sizes[10] = (11, 4096, 2**31, 2**62)
+    sizes = {16: (64, 4096, 2**31, 2**62), 10: (11, 4096, 2**31, 2**62)}
     for rows, beyond in sizes.items():
         train = make_part(BINARY, rows)
         exact, _ = fit(adapter, spec.model_copy(update={"batch_size": rows}), BINARY, train)
@@ -334,9 +331,7 @@ def check_a_used_up_budget_ends_after_one_epoch(adapter, spec):
 def check_an_absurd_learning_rate_is_a_divergence(adapter, spec):
     own = spec.optimizer.model_copy(update={"learning_rate": 1e30})
     others = [("sgd", 1e12), ("sgd", 1e300), ("adam", 1e300)]
-    # Another optimiser is another form to compile, so only the cheap networks try them all.
-    cheap = spec.architecture in ("linear", "mlp")
-    optimizers = [OptimizerSpec(name=n, learning_rate=rate) for n, rate in others if cheap]
+    optimizers = [OptimizerSpec(name=n, learning_rate=rate) for n, rate in others]
     for optimizer in (own, *optimizers):
         short = shorten(spec, optimizer=optimizer, epochs=30)
         for validation in (None, make_part(VALUE, 12, seed=1)):
