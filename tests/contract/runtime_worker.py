@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from ml.registry import adapter_of
@@ -14,8 +15,10 @@ def threads_of(framework):
         import tensorflow as tf
 
         return tf.config.threading.get_intra_op_parallelism_threads()
-    tasks = Path("/proc/self/task")
-    names = [(task / "comm").read_text() for task in tasks.iterdir()] if tasks.exists() else []
+    names = []
+    for task in Path("/proc/self/task").glob("*"):
+        with suppress(FileNotFoundError):  # A thread may end before its name is read.
+            names.append((task / "comm").read_text())
     return sum(name.startswith("tf_XLAEigen") for name in names) or None
 
 

@@ -165,12 +165,11 @@ def started():
             stderr=subprocess.PIPE,
             text=True,
         )
-    found = {}
-    for name, process in running.items():
-        out, log = process.communicate(timeout=120)
-        assert process.returncode == 0, log
-        found[name] = json.loads(out)
-    return found
+    # All of them are waited for before one is looked at, so that none stays behind.
+    told = {name: process.communicate(timeout=120) for name, process in running.items()}
+    failed = {name: told[name][1] for name, process in running.items() if process.returncode}
+    assert not failed
+    return {name: json.loads(out) for name, (out, _) in told.items()}
 
 
 @pytest.mark.parametrize("framework", ["tensorflow", "jax"])

@@ -122,12 +122,11 @@ def answers(tmp_path_factory):
             running[name] = subprocess.Popen(
                 [sys.executable, str(WORKER), framework, str(folder), name], env=environment
             )
-    found = {}
-    for name, process in running.items():
-        log = folder / f"{name}.log"
-        assert process.wait(timeout=120) == 0, log.read_text() if log.exists() else name
-        found[name] = json.loads((folder / f"{name}.answers").read_text())
-    return found
+    # All of them are waited for before one is looked at, so that none stays behind.
+    ended = {name: process.wait(timeout=120) for name, process in running.items()}
+    logs = {name: folder / f"{name}.log" for name, status in ended.items() if status}
+    assert not {name: log.read_text() if log.exists() else "" for name, log in logs.items()}
+    return {name: json.loads((folder / f"{name}.answers").read_text()) for name in running}
 
 
 @pytest.mark.parametrize("framework", ENTRY_POINTS)
