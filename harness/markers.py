@@ -16,6 +16,18 @@ TRACKS: dict[str, str] = {
     "slow_matrix": "the matrix on real data",
     "perf": "timings, run alone",
 }
+# What each case of the matrix carries, so that `-m "slow_matrix and pytorch"` selects it.
+CELL_MARKS: dict[str, str] = {
+    "sklearn": "a cell of scikit-learn",
+    "pytorch": "a cell of PyTorch",
+    "tensorflow": "a cell of TensorFlow",
+    "jax": "a cell of JAX",
+    "classification": "a cell whose target is a class",
+    "regression": "a cell whose target is a number",
+    "forecasting": "a cell whose target is a number of a later time",
+    "train": "a cell that trains a model",
+    "distill": "a cell that trains a student of teachers",
+}
 MATRIX_LINE = (
     "matrix(task=…, mode=…, framework=…, dataset=…, algorithm=…): run the test once per cell "
     "that matches; each argument is a name or a list of names, and may be left out"
@@ -38,7 +50,7 @@ FIELDS = tuple(field.name for field in dataclasses.fields(MatrixMarker))
 
 def register_markers(config: pytest.Config) -> None:
     """Tell pytest which markers exist."""
-    for name, meaning in TRACKS.items():
+    for name, meaning in {**TRACKS, **CELL_MARKS}.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
     config.addinivalue_line("markers", MATRIX_LINE)
 
@@ -70,6 +82,12 @@ def check_names(marker: MatrixMarker, choices: dict[str, tuple[str, ...]]) -> No
                     f"@pytest.mark.matrix({field}={name!r}): there is no such {field}"
                     f"{_hint(name, choices[field])}; choose from {', '.join(choices[field])}"
                 )
+
+
+def marks_of(entry: Any) -> list[pytest.MarkDecorator]:
+    """Return the markers of a cell's case, none for a descriptor that is broken."""
+    names = (getattr(entry, side, None) for side in ("framework", "task", "mode"))
+    return [getattr(pytest.mark, name) for name in names if name]
 
 
 def tracks_of(item: pytest.Item) -> list[str]:

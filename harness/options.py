@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,11 @@ from ml.core.errors import MatrixError
 
 if TYPE_CHECKING:
     from ml.core.specs import RuntimeSpec
+
+
+# The sides of a cell by which the command line selects, and their patterns.
+Selection = dict[str, tuple[str, ...]]
+SIDES = ("dataset", "algorithm", "framework", "mode")
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class Settings:
     timeout: float
     strict_tracks: bool
     runtime_given: tuple[Given, ...] = ()
+    selection: Selection = field(default_factory=dict)
+    list_cells: bool = False
 
     @cached_property
     def runtime(self) -> RuntimeSpec:
@@ -46,6 +53,18 @@ def add_options(parser: pytest.Parser) -> None:
         action="append",
         metavar="DIR",
         help="a further folder of dataset descriptors (*.toml); may be given several times",
+    )
+    for side in SIDES:
+        group.addoption(
+            f"--matrix-{side}",
+            action="append",
+            metavar="GLOB",
+            help=f"run only cells whose {side} matches; may be given several times",
+        )
+    group.addoption(
+        "--matrix-list",
+        action="store_true",
+        help="run nothing: list the cells that would run, what was left out, and why",
     )
     group.addoption(
         "--matrix-require",
@@ -138,6 +157,12 @@ def read_settings(config: pytest.Config) -> Settings:
         timeout=_number(config, "matrix_timeout", least=0.001),
         strict_tracks=bool(config.getini("matrix_strict_tracks")),
         runtime_given=_runtime(config),
+        selection={
+            side: tuple(patterns)
+            for side in SIDES
+            if (patterns := config.getoption(f"matrix_{side}"))
+        },
+        list_cells=config.getoption("matrix_list"),
     )
 
 

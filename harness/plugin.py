@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.markers import TRACKS, read_marker, register_markers, tracks_of
+from harness.markers import TRACKS, marks_of, read_marker, register_markers, tracks_of
 from harness.options import add_options, read_settings
 from harness.reporter import FACTS, RUN, RUN_INPUT, SETTINGS, Reporter, new_run, open_journal
 
 if TYPE_CHECKING:
+    from harness.options import Settings
     from harness.session import CellRun, MatrixSession
 
 _session_key = pytest.StashKey["MatrixSession"]()
@@ -38,6 +39,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUN] = getattr(config, "workerinput", {}).get(RUN_INPUT) or new_run(config)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Reporter(config), "mlmatrix-reporter")
+        _set_selection_up(config, settings)
+
+
+def _set_selection_up(config: pytest.Config, settings: Settings) -> None:
+    if settings.selection:
+        from harness.selection import check_selection
+
+        try:
+            check_selection(settings.selection, _session(config).catalog)
+        except ValueError as problem:
+            raise pytest.UsageError(str(problem)) from None
+    if settings.list_cells:
+        from harness.selection import Listing
+
+        # Processes of xdist would hold the items that are to be listed here.
+        config.option.dist = "no"
+        config.pluginmanager.register(Listing(_session(config)), "mlmatrix-listing")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -58,8 +76,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         cells = _session(metafunc.config).select(read_marker(mark))
     except ValueError as problem:
         pytest.fail(f"{name}: {problem}", pytrace=False)
-    ids = [entry.id for entry in cells]
-    metafunc.parametrize("cell", cells, ids=ids, indirect=True)
+    cases = [pytest.param(entry, id=entry.id, marks=marks_of(entry)) for entry in cells]
+    metafunc.parametrize("cell", cases, indirect=True)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -87,10 +105,18 @@ def pytest_make_collect_report(
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tracks in their order; tests without one come first."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the tracks in their order, those without one first; deselect what was not asked for."""
     order = {name: position for position, name in enumerate(TRACKS)}
     items.sort(key=lambda item: min((order[name] for name in tracks_of(item)), default=-1))
+    selection = config.stash[SETTINGS].selection
+    if selection:
+        from harness.selection import is_selected
+
+        dropped = [item for item in items if not is_selected(item, selection)]
+        items[:] = [item for item in items if is_selected(item, selection)]
+        if dropped:
+            config.hook.pytest_deselected(items=dropped)
 
 
 @pytest.fixture

@@ -1,0 +1,146 @@
+"""Select cells by the names of their sides, and list which run and which were left out, and why."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.catalog.datasets import BrokenDataset
+from harness.catalog.product import Catalog
+from harness.cell import Cell
+from harness.terminal import lay_out
+
+if TYPE_CHECKING:
+    from harness.options import Selection
+    from harness.session import MatrixSession
+
+COLUMNS = ("dataset", "algorithm", "framework", "mode", "task", "tests")
+
+
+def check_selection(selection: Selection, catalog: Catalog) -> None:
+    """Raise ValueError for a pattern that matches no name of the catalog, naming the choices."""
+    broken = tuple(entry.path.stem for entry in catalog.broken)
+    for side, patterns in selection.items():
+        names = catalog.choices[side] + (broken if side == "dataset" else ())
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                near = difflib.get_close_matches(pattern, names, n=1)
+                hint = f" (did you mean {near[0]!r}?)" if near else ""
+                raise ValueError(
+                    f"--matrix-{side}: {pattern!r} matches no {side}{hint}; "
+                    f"choose from {', '.join(names)}"
+                )
+
+
+def is_selected(item: pytest.Item, selection: Selection) -> bool:
+    """Tell whether an item's cell matches a pattern of every side; one without a cell does."""
+    entry = entry_of(item)
+    if isinstance(entry, BrokenDataset):
+        return _matches(entry.path.stem, selection.get("dataset", ()))
+    return entry is None or all(
+        _matches(getattr(entry, side), patterns) for side, patterns in selection.items()
+    )
+
+
+def entry_of(item: pytest.Item) -> Cell | BrokenDataset | None:
+    """Return the cell that an item runs, or the broken descriptor that it reports."""
+    callspec = getattr(item, "callspec", None)
+    entry = callspec.params.get("cell") if callspec else None
+    return entry if isinstance(entry, Cell | BrokenDataset) else None
+
+
+class Listing:
+    """Run nothing, and print which cells would run instead."""
+
+    def __init__(self, session: MatrixSession) -> None:
+        self._session = session
+        self._items: list[pytest.Item] = []
+        self._deselected: list[pytest.Item] = []
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Take what -k, -m or an option of ours leaves out."""
+        self._deselected += items
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Take what would run."""
+        self._items = list(session.items)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> bool:
+        """Say that all has been run."""
+        return True
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print the list."""
+        terminalreporter.section("cells")
+        for line in describe_selection(self._items, self._deselected, self._session):
+            terminalreporter.write_line(line)
+
+
+def describe_selection(
+    items: Sequence[pytest.Item], deselected: Sequence[pytest.Item], session: MatrixSession
+) -> list[str]:
+    """Return the table of the cells that would run, then what was left out and why."""
+    cells: dict[str, Cell] = {}
+    tests: Counter[str] = Counter()
+    for item in items:
+        entry = entry_of(item)
+        if isinstance(entry, Cell):
+            cells[entry.id] = entry
+            tests[entry.id] += 1
+    missing = {name: session.missing(cell) for name, cell in cells.items()}
+    running = [cell for name, cell in cells.items() if missing[name] is None]
+    rows = [
+        (cell.dataset, cell.algorithm, cell.framework, cell.mode, cell.task, str(tests[cell.id]))
+        for cell in running
+    ]
+    lines = [*lay_out([COLUMNS, *rows], left=5), "", _count(len(running))]
+    left_out = [
+        *_deselected(set(cells), deselected),
+        *_unavailable([found for found in missing.values() if found]),
+        *(f"descriptor {entry.path}: {entry.reason}" for entry in session.catalog.broken),
+        *_not_made(session.catalog, {cell.dataset for cell in cells.values()}),
+    ]
+    return [*lines, *(["left out:"] if left_out else []), *(f"  {line}" for line in left_out)]
+
+
+def _deselected(selected: set[str], items: Iterable[pytest.Item]) -> list[str]:
+    entries = (entry_of(item) for item in items)
+    gone = {entry.id for entry in entries if isinstance(entry, Cell)} - selected
+    return [f"{_count(len(gone))}: deselected by -k, -m or a --matrix option"] if gone else []
+
+
+def _unavailable(missing: Sequence[tuple[str, str]]) -> list[str]:
+    return [
+        f"{_count(missing.count(found))}: {found[0]} is not available: {found[1]}"
+        for found in dict.fromkeys(missing)
+    ]
+
+
+def _not_made(catalog: Catalog, datasets: set[str]) -> list[str]:
+    """Name the algorithms that are not made for the tasks of these datasets."""
+    lines = {}
+    for entry in catalog.algorithms:
+        others = [
+            dataset.descriptor.id
+            for dataset in catalog.datasets
+            if dataset.descriptor.id in datasets and dataset.descriptor.task not in entry.tasks
+        ]
+        if others:
+            lines[entry.id] = (
+                f"{entry.id} on {', '.join(others)}: it is made for {' and '.join(entry.tasks)}"
+            )
+    return list(lines.values())
+
+
+def _count(cells: int) -> str:
+    return "1 cell" if cells == 1 else f"{cells} cells"
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
