@@ -45,7 +45,7 @@ class Detail:
     curves: Curves | None
     ladder: Ladder | None
     warnings: tuple[str, ...]
-    setting: str
+    versions: str
 
 
 @dataclass(frozen=True)
@@ -178,14 +178,10 @@ def _build_detail(record: Record, compared: Sequence[Compared]) -> Detail:
         curves=draw_curves([(f"replicate {r.index}", r.history, r.best_epoch) for r in replicates]),
         ladder=build_ladder(record.cell, compared),
         warnings=result.warnings if result else (),
-        setting=_describe_setting(result) if result else "",
+        versions=" · ".join(f"{name} {text}" for name, text in result.versions.items())
+        if result
+        else "",
     )
-
-
-def _describe_setting(result: TrainResult) -> str:
-    versions = [f"{name} {text}" for name, text in result.versions.items()]
-    threads = "1 thread" if result.threads == 1 else f"{result.threads} threads"
-    return " · ".join([*versions, f"device {result.device}", threads])
 
 
 def _list_facts(replicates: Sequence[ReplicateResult]) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -225,7 +221,7 @@ def _describe_data(data: DataSummary) -> str:
 
 def _describe_model(result: TrainResult) -> str:
     parts = [f"{result.parameters:,} parameters"] if result.parameters else []
-    parts.append(count(result.threads, "thread"))
+    parts += [f"device {result.device}", count(result.threads, "thread")]
     if result.distillation is not None:
         parts.append(_describe_distillation(result.distillation, result.metric))
     return ", ".join(parts)

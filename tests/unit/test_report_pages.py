@@ -268,7 +268,7 @@ def test_detail_shows_each_replicate_against_its_baseline():
     assert dict(row.detail.facts)["rows"] == ("6375 / 1125 / 2500",) * 3
     assert dict(row.detail.facts)["stopped"][1] == "early stopping"
     assert len(row.detail.curves.curves) == 3
-    assert row.detail.setting == "numpy 2.4.6 · pytorch 2.13.0+cpu · device cuda:0 · 2 threads"
+    assert "parameters, device cuda:0, 2 threads" in row.detail.model
 
 
 class Tags(HTMLParser):
