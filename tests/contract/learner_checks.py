@@ -293,7 +293,10 @@ def check_the_incomplete_last_batch_is_trained(adapter, spec):
 @only_for(NetworkSpec)
 def check_a_batch_beyond_the_data_is_one_update(adapter, spec):
     spec = shorten(spec, epochs=3)
-    sizes = {16: (64, 4096, 2**31, 2**62), 10: (11, 4096, 2**31, 2**62)}
+    sizes = {16: (64, 4096, 2**31, 2**62)}
+    if spec.architecture in ("linear", "mlp"):
+        # Batches of their own are forms of their own, so only the cheap networks try them.
+        sizes[10] = (11, 4096, 2**31, 2**62)
     for rows, beyond in sizes.items():
         train = make_part(BINARY, rows)
         exact, _ = fit(adapter, spec.model_copy(update={"batch_size": rows}), BINARY, train)
