@@ -1,8 +1,10 @@
 """Measure our training beside what users would otherwise pick: ``python benchmarks/training.py``.
 
 Everything runs in this process, on one thread, interleaved round by round; figures are medians
-of the rounds, in milliseconds, wall and CPU, and the first call in seconds. The last columns say
-how many times as fast as the named peers ours is; read only those, times differ by machine.
+of the rounds, in milliseconds, wall and CPU, and the first call in seconds. A round trains twice
+with each form and times the second: a worker trains with one framework, cell after cell, and
+finds its code in the processor's caches. The last columns say how many times as fast as the named
+peers ours is; read only those, times differ by machine.
 """
 
 from __future__ import annotations
@@ -78,13 +80,15 @@ def make_ours(framework: str, work: peers.Work, whole: bool) -> peers.Train:
 
 
 def measure(forms: dict[str, peers.Train], rounds: int) -> dict[str, Timing]:
-    """Call every form once, then in turn ``rounds`` times."""
+    """Call every form once, then in turn ``rounds`` times, each time twice; time the second."""
     timings = {name: Timing() for name in forms}
     for number in range(rounds + 1):
         for name, train in forms.items():
             # As timeit does: what one form leaves behind is not collected at another's cost.
             gc.collect()
             gc.disable()
+            if number > 0:
+                train()
             wall, cpu = time.perf_counter(), time.process_time()
             train()
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
