@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +67,7 @@ def read_marker(mark: pytest.Mark) -> MatrixMarker:
     for name, value in mark.kwargs.items():
         if name not in FIELDS:
             raise ValueError(
-                f"@pytest.mark.matrix knows no argument {name!r}{_hint(name, FIELDS)}; "
+                f"@pytest.mark.matrix knows no argument {name!r}{near_miss(name, FIELDS)}; "
                 f"choose from {', '.join(FIELDS)}"
             )
         values[name] = _names(name, value)
@@ -80,7 +81,7 @@ def check_names(marker: MatrixMarker, choices: dict[str, tuple[str, ...]]) -> No
             if name not in choices[field]:
                 raise ValueError(
                     f"@pytest.mark.matrix({field}={name!r}): there is no such {field}"
-                    f"{_hint(name, choices[field])}; choose from {', '.join(choices[field])}"
+                    f"{near_miss(name, choices[field])}; choose from {', '.join(choices[field])}"
                 )
 
 
@@ -109,6 +110,7 @@ def _names(argument: str, value: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _hint(name: str, choices: tuple[str, ...]) -> str:
+def near_miss(name: str, choices: Iterable[str]) -> str:
+    """Return a question for the choice that is nearest to a name, empty where none is near."""
     near = difflib.get_close_matches(name, choices, n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""

@@ -114,7 +114,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from harness.selection import is_selected
 
         dropped = [item for item in items if not is_selected(item, selection)]
-        items[:] = [item for item in items if is_selected(item, selection)]
+        left_out = set(dropped)
+        items[:] = [item for item in items if item not in left_out]
         if dropped:
             config.hook.pytest_deselected(items=dropped)
 

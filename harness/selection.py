@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
@@ -13,6 +12,8 @@ import pytest
 from harness.catalog.datasets import BrokenDataset
 from harness.catalog.product import Catalog
 from harness.cell import Cell
+from harness.markers import near_miss
+from harness.report.text import count
 from harness.terminal import lay_out
 
 if TYPE_CHECKING:
@@ -24,15 +25,12 @@ COLUMNS = ("dataset", "algorithm", "framework", "mode", "task", "tests")
 
 def check_selection(selection: Selection, catalog: Catalog) -> None:
     """Raise ValueError for a pattern that matches no name of the catalog, naming the choices."""
-    broken = tuple(entry.path.stem for entry in catalog.broken)
     for side, patterns in selection.items():
-        names = catalog.choices[side] + (broken if side == "dataset" else ())
+        names = catalog.names[side]
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in names):
-                near = difflib.get_close_matches(pattern, names, n=1)
-                hint = f" (did you mean {near[0]!r}?)" if near else ""
                 raise ValueError(
-                    f"--matrix-{side}: {pattern!r} matches no {side}{hint}; "
+                    f"--matrix-{side}: {pattern!r} matches no {side}{near_miss(pattern, names)}; "
                     f"choose from {', '.join(names)}"
                 )
 
@@ -99,7 +97,7 @@ def describe_selection(
         (cell.dataset, cell.algorithm, cell.framework, cell.mode, cell.task, str(tests[cell.id]))
         for cell in running
     ]
-    lines = [*lay_out([COLUMNS, *rows], left=5), "", _count(len(running))]
+    lines = [*lay_out([COLUMNS, *rows], left=5), "", count(len(running), "cell")]
     left_out = [
         *_deselected(set(cells), deselected),
         *_unavailable([found for found in missing.values() if found]),
@@ -112,12 +110,14 @@ def describe_selection(
 def _deselected(selected: set[str], items: Iterable[pytest.Item]) -> list[str]:
     entries = (entry_of(item) for item in items)
     gone = {entry.id for entry in entries if isinstance(entry, Cell)} - selected
-    return [f"{_count(len(gone))}: deselected by -k, -m or a --matrix option"] if gone else []
+    return (
+        [f"{count(len(gone), 'cell')}: deselected by -k, -m or a --matrix option"] if gone else []
+    )
 
 
 def _unavailable(missing: Sequence[tuple[str, str]]) -> list[str]:
     return [
-        f"{_count(missing.count(found))}: {found[0]} is not available: {found[1]}"
+        f"{count(missing.count(found), 'cell')}: {found[0]} is not available: {found[1]}"
         for found in dict.fromkeys(missing)
     ]
 
@@ -136,10 +136,6 @@ def _not_made(catalog: Catalog, datasets: set[str]) -> list[str]:
                 f"{entry.id} on {', '.join(others)}: it is made for {' and '.join(entry.tasks)}"
             )
     return list(lines.values())
-
-
-def _count(cells: int) -> str:
-    return "1 cell" if cells == 1 else f"{cells} cells"
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from harness.markers import near_miss
 from ml.core.contracts import Framework
 
 
@@ -37,9 +37,7 @@ def check_required(names: Iterable[str]) -> None:
     """Raise ValueError for a required framework that there is none of, naming the choices."""
     for name in names:
         if name not in FRAMEWORKS:
-            near = difflib.get_close_matches(name, FRAMEWORKS, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise ValueError(
-                f"--matrix-require / matrix_require: there is no framework {name!r}{hint}; "
-                f"choose from {', '.join(FRAMEWORKS)}"
+                f"--matrix-require / matrix_require: there is no framework {name!r}"
+                f"{near_miss(name, FRAMEWORKS)}; choose from {', '.join(FRAMEWORKS)}"
             )

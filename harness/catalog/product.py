@@ -34,6 +34,12 @@ class Catalog:
             "algorithm": tuple(dict.fromkeys(entry.id for entry in self.algorithms)),
         }
 
+    @property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """Return ``choices``, and for the datasets also the files of broken descriptors."""
+        broken = tuple(entry.path.stem for entry in self.broken)
+        return {**self.choices, "dataset": self.choices["dataset"] + broken}
+
 
 def load_catalog(settings: Settings) -> Catalog:
     """Read our own datasets and those of the settings' folders."""
@@ -47,11 +53,9 @@ def select_cells(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> 
     A marker may name a descriptor that is broken, by its file: it has no cells, and its reason is
     what the reader needs.
     """
-    broken = tuple(entry.path.stem for entry in catalog.broken)
-    choices = catalog.choices
-    check_names(marker, {**choices, "dataset": choices["dataset"] + broken})
+    check_names(marker, catalog.names)
     cells = list(_product(catalog, marker, settings))
-    if not cells and not set(broken).intersection(marker.dataset):
+    if not cells and not any(entry.path.stem in marker.dataset for entry in catalog.broken):
         raise ValueError(
             f"{marker} matches no cell: no dataset of these has an algorithm for its task in "
             "these frameworks and modes; widen the marker's arguments"

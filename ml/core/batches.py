@@ -40,10 +40,7 @@ def pad_rows(array: NDArray[Any], rows: int, columns: int | None = None) -> NDAr
     """Return the array with zeros below, of so many rows, and with zeros beside up to columns."""
     shape = array.shape[1:] if columns is None else (columns,)
     padded = _aligned_zeros((rows, *shape), array.dtype)
-    if columns is None:
-        padded[: len(array)] = array
-    else:
-        padded[: len(array), : array.shape[1]] = array
+    padded[tuple(slice(size) for size in array.shape)] = array
     return padded
 
 
