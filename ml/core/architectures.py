@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -153,6 +154,15 @@ def merge(trained: Sequence[bool], weights: Sequence[Any], statistics: Sequence[
     """Return weights and statistics in the order in which a pass takes them."""
     parts = {True: iter(weights), False: iter(statistics)}
     return [next(parts[own]) for own in trained]
+
+
+def unflatten(flat: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
+    """Return arrays of these shapes that lie one after another in a flat one, in order."""
+    bounds = [0, *itertools.accumulate(math.prod(shape) for shape in shapes)]
+    return [
+        flat[start:end].reshape(shape)
+        for (start, end), shape in zip(itertools.pairwise(bounds), shapes, strict=True)
+    ]
 
 
 def _linear(run: Pass, problem: Problem, features: Any) -> Any:

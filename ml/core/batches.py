@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,12 +108,11 @@ def stage_rows(examples: Examples, batch_size: int, width: int) -> StagedRows:
         arrays=tuple(arrays),
         rows=rows,
         batch=batch,
-        capacity=bucket(math.ceil(rows / batch)),
+        capacity=math.ceil(size / batch),
     )
 
 
-@dataclass(frozen=True)
-class EpochPlan:
+class EpochPlan(NamedTuple):
     """Hold the arguments of one call of compiled code, padded to the staged capacity.
 
     ``order`` is int32 [capacity, batch]; ``rates`` is float32 [capacity, 4]: learning rate,
@@ -137,21 +136,21 @@ def plan_epoch(
     per_epoch = math.ceil(staged.rows / staged.batch)
     planned = plan_updates(spec, done, updates, per_epoch, seed)
     rates = np.zeros((staged.capacity, 4), np.float32)
-    for column, values in enumerate(
-        (planned.learning_rate, planned.rate, planned.epsilon, planned.shrink)
-    ):
-        rates[:updates, column] = values
+    columns = (planned.learning_rate, planned.rate, planned.epsilon, planned.shrink)
+    rates[:updates] = np.stack(columns, axis=1)
+    keys = np.zeros(staged.capacity, np.int32)
+    keys[:updates] = planned.keys
     return EpochPlan(
         order=padded.reshape(staged.capacity, staged.batch),
         rates=rates,
-        keys=pad_rows(planned.keys, staged.capacity),
+        keys=keys,
         rows=len(order),
         updates=updates,
     )
 
 
 def stage_blocks(features: Floats32, width: int) -> list[Floats32]:
-    """Return the rows in bucketed blocks of this width, for ``predict_blocks``."""
+    """Return the rows in bucketed blocks of this width, for ``join_blocks``."""
     rows = len(features)
     block = min(bucket(rows), LARGEST_BLOCK)
     return [
@@ -160,6 +159,6 @@ def stage_blocks(features: Floats32, width: int) -> list[Floats32]:
     ]
 
 
-def predict_blocks(predict: Callable[[Any], Any], blocks: Sequence[Any], rows: int) -> Floats32:
-    """Return the outputs of ``predict`` for the first rows of the blocks."""
-    return np.concatenate([np.asarray(predict(block)) for block in blocks])[:rows]
+def join_blocks(outputs: Iterable[Any], rows: int) -> Floats32:
+    """Return the first rows of what was computed from blocks."""
+    return np.concatenate([np.asarray(block) for block in outputs])[:rows]

@@ -1,4 +1,4 @@
-"""Turn weights into numpy arrays and back; files are written from those arrays."""
+"""Turn flat weights on the device into numpy arrays and back; files are written from those."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from ml.core.architectures import unflatten
 from ml.core.learner import Floats32
 from ml.frameworks.jax.data import copy_to_device
 
 
-def export_weights(leaves: Sequence[Any]) -> list[Floats32]:
-    """Return a float32 copy of each weight."""
-    return [np.array(leaf, np.float32) for leaf in leaves]
+def export_weights(flat: Any, shapes: Sequence[tuple[int, ...]]) -> list[Floats32]:
+    """Return a float32 copy of each weight in the flat array, in order."""
+    return unflatten(np.array(flat, np.float32), shapes)
 
 
-def import_weights(weights: Sequence[Floats32]) -> tuple[Any, ...]:
-    """Return the arrays as weights on the device, in order."""
-    return copy_to_device(weights)
+def import_weights(weights: Sequence[Floats32]) -> Any:
+    """Return the weights as one flat array on the device, in order."""
+    empty = np.zeros(0, np.float32)
+    return copy_to_device(np.concatenate([empty, *(array.ravel() for array in weights)]))

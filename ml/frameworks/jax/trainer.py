@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.core.architectures import Pass, declare, forward, merge
-from ml.core.batches import Widening, plan_epoch, predict_blocks, stage_blocks, stage_rows
+from ml.core.architectures import Pass, declare, forward, merge, unflatten
+from ml.core.batches import EpochPlan, Widening, join_blocks, plan_epoch, stage_blocks, stage_rows
 from ml.core.learner import Floats32, Problem
 from ml.core.loop import Examples, TrainingState, objective
 from ml.core.ops import row_loss
@@ -38,12 +38,14 @@ class JaxStepper:
         form = compiled_form(spec)
         self._widening = Widening.of(spec, problem)
         wide = self._widening.problem
-        self._trained = [weight.trained for weight in declare(form, wide)]
+        self._network = _network(form, wide)
         self._epoch = _epoch_function(form, wide)
         self._predict = _predict_function(form, wide)
         self._updates = 0
+        self._held: list[Any] = []
         self._state: Any = ()
-        zeros = [np.zeros_like(w) for w, own in zip(weights, self._trained, strict=True) if own]
+        pairs = zip(weights, self._network.trained, strict=True)
+        zeros = [np.zeros_like(weight) for weight, own in pairs if own]
         self.load_state(TrainingState(weights, zeros, zeros, 0))
 
     def stage(self, examples: Examples, validation: Floats32 | None = None) -> None:
@@ -51,49 +53,49 @@ class JaxStepper:
         self._staged = stage_rows(examples, self._spec.batch_size, self._widening.problem.inputs)
         self._arrays = tuple(map(lend_to_device, self._staged.arrays))
         if validation is not None:
-            self._validation = (self._stage_blocks(validation), len(validation))
+            self._held, self._held_rows = self._stage_blocks(validation), len(validation)
 
     def epoch(self, order: NDArray[np.int64]) -> float:
         """Make one update per batch of rows in this order; return the mean loss over rows."""
         plan = plan_epoch(self._staged, self._spec, order, self._updates, self._seed)
         self._updates += plan.updates
-        self._state, total = self._epoch(
-            self._state, self._arrays, plan.order, plan.rates, plan.keys, plan.rows, plan.updates
+        # The first validation rows are predicted in the same call: each costs a thread's waking.
+        self._state, total, self._seen = self._epoch(
+            self._state, self._arrays, self._held[:1], *plan
         )
         return float(total) / plan.rows
 
     def predict(self, features: Floats32) -> Floats32:
         """Return the raw outputs [n, outputs]."""
-        return self._predict_rows(self._stage_blocks(features), len(features))
+        return join_blocks(map(self._predict_block, self._stage_blocks(features)), len(features))
 
     def validate(self) -> Floats32:
-        """Return the raw outputs for the validation rows that were staged."""
-        return self._predict_rows(*self._validation)
+        """Return the raw outputs for the validation rows that were staged, after an epoch."""
+        rest = map(self._predict_block, self._held[1:])
+        return join_blocks((*self._seen, *rest), self._held_rows)
 
-    def _predict_rows(self, blocks: list[Any], rows: int) -> Floats32:
-        return predict_blocks(partial(self._predict, self._state[:2]), blocks, rows)
+    def _predict_block(self, block: Any) -> Any:
+        return self._predict(self._state[:2], block)
 
     def _stage_blocks(self, features: Floats32) -> list[Any]:
         return [*map(lend_to_device, stage_blocks(features, self._widening.problem.inputs))]
 
     def weights(self) -> list[Floats32]:
         """Return copies of the weights."""
-        merged = export_weights(merge(self._trained, *self._state[:2]))
-        return self._widening.narrow_weights(merged)
+        parts = map(export_weights, self._state[:2], self._network.shapes)
+        return self._widening.narrow_weights(merge(self._network.trained, *parts))
 
     def load_weights(self, weights: list[Floats32]) -> None:
         """Put these weights in place."""
-        arrays = import_weights(self._widening.widen_weights(weights))
-        parts = (
-            tuple(w for w, own in zip(arrays, self._trained, strict=True) if own is trained)
-            for trained in (True, False)
-        )
+        pairs = list(zip(self._widening.widen_weights(weights), self._network.trained, strict=True))
+        parts = (import_weights([w for w, own in pairs if own is part]) for part in (True, False))
         self._state = (*parts, *self._state[2:])
 
     def state(self) -> TrainingState:
         """Return copies of all that the next update depends on."""
         first, second = (
-            self._widening.narrow_weights(export_weights(part)) for part in self._state[2:]
+            self._widening.narrow_weights(export_weights(moment, self._network.shapes[0]))
+            for moment in self._state[2:]
         )
         return TrainingState(self.weights(), first, second, self._updates)
 
@@ -103,29 +105,50 @@ class JaxStepper:
             import_weights(self._widening.widen_weights(part))
             for part in (state.first, state.second)
         )
-        self._state = ((), (), *moments)
+        self._state = (None, None, *moments)
         self._updates = state.updates
         self.load_weights(state.weights)
 
 
+class Network(NamedTuple):
+    """Tell which weights are trained, and the shapes of those that are and are not."""
+
+    trained: list[bool]
+    shapes: tuple[list[tuple[int, ...]], list[tuple[int, ...]]]
+
+
+@lru_cache(maxsize=128)
+def _network(spec: NetworkSpec, problem: Problem) -> Network:
+    declared = declare(spec, problem)
+    return Network(
+        trained=[weight.trained for weight in declared],
+        shapes=(
+            [weight.shape for weight in declared if weight.trained],
+            [weight.shape for weight in declared if not weight.trained],
+        ),
+    )
+
+
 @lru_cache(maxsize=128)
 def _epoch_function(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]:
-    """Return a compiled epoch: the state in, the new one and the summed loss out."""
-    trained = [weight.trained for weight in declare(spec, problem)]
+    """Return a compiled epoch: the flat state in, the new one and the summed loss out.
+
+    Blocks of features that are held back are predicted in the end.
+    """
+    network = _network(spec, problem)
+    predict = _predict_function(spec, problem)
 
     def mean_loss(
         weights: Any, statistics: Any, features: Any, targets: Any, shares: Any, at: Any
     ) -> Any:
         present, key = at
-        run = Pass(
-            OPS, spec, merge(trained, weights, statistics), training=True, present=present, key=key
-        )
+        arrays = merge(network.trained, weights, unflatten(statistics, network.shapes[1]))
+        run = Pass(OPS, spec, arrays, training=True, present=present, key=key)
         rows = objective(problem, partial(row_loss, OPS), forward(run, problem, features), targets)
-        return (rows * shares).sum(), tuple(run.statistics)
+        return (rows * shares).sum(), _flat(run.statistics)
 
-    def epoch(
-        state: Any, arrays: Any, order: Any, rates: Any, keys: Any, rows: Any, updates: Any
-    ) -> Any:
+    def epoch(state: Any, arrays: Any, held: Any, *plan: Any) -> Any:
+        order, rates, keys, rows, updates = EpochPlan(*plan)
         batch = order.shape[1]
 
         def update(step: Any, carry: Any) -> Any:
@@ -137,13 +160,20 @@ def _epoch_function(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]:
             )
             count = present.sum()
             shares = present / count * row_weights[0] if row_weights else present / count
+            # By the single weights: the gradient of a slice is an array as long as the flat one.
             (loss, statistics), gradients = jax.value_and_grad(mean_loss, has_aux=True)(
-                weights, statistics, inputs, wanted, shares, (present, keys[step])
+                unflatten(weights, network.shapes[0]),
+                statistics,
+                inputs,
+                wanted,
+                shares,
+                (present, keys[step]),
             )
-            moved = _apply(spec.optimizer, (weights, *moments), gradients, rates[step])
+            moved = _apply(spec.optimizer, (weights, *moments), _flat(gradients), rates[step])
             return (moved[0], statistics, *moved[1:]), total + loss * count
 
-        return jax.lax.fori_loop(0, updates, update, (state, 0.0))
+        state, total = jax.lax.fori_loop(0, updates, update, (state, 0.0))
+        return state, total, [predict(state[:2], block) for block in held]
 
     compiled: Callable[..., Any] = jax.jit(epoch, donate_argnums=0)
     return compiled
@@ -151,35 +181,34 @@ def _epoch_function(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]:
 
 @lru_cache(maxsize=128)
 def _predict_function(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]:
-    """Return a compiled function from weights and features to the raw outputs."""
-    trained = [weight.trained for weight in declare(spec, problem)]
+    """Return a compiled function from flat weights and features to the raw outputs."""
+    network = _network(spec, problem)
 
-    def predict(weights: Any, features: Any) -> Any:
-        return forward(Pass(OPS, spec, merge(trained, *weights)), problem, features)
+    def predict(flat: Any, features: Any) -> Any:
+        weights = merge(network.trained, *map(unflatten, flat, network.shapes))
+        return forward(Pass(OPS, spec, weights), problem, features)
 
     compiled: Callable[..., Any] = jax.jit(predict)
     return compiled
 
 
-def _apply(optimizer: OptimizerSpec, state: Any, gradients: Any, rates: Any) -> Any:
-    """Return the weights and moments after one update; the rates hold Adam's bias corrections."""
+def _flat(arrays: Sequence[Any]) -> Any:
+    return jnp.concatenate([jnp.zeros(0, jnp.float32), *(array.ravel() for array in arrays)])
+
+
+def _apply(optimizer: OptimizerSpec, state: Any, gradient: Any, rates: Any) -> Any:
+    """Return flat weights and moments after one update; the rates hold Adam's bias corrections."""
     weights, first, second = state
     learning_rate, rate, epsilon, shrink = rates
     if optimizer.name == "adamw":
-        weights = tuple(w * shrink for w in weights)
+        weights = weights * shrink
     elif optimizer.weight_decay:
-        decay = optimizer.weight_decay
-        gradients = tuple(g + decay * w for g, w in zip(gradients, weights, strict=True))
+        gradient = gradient + optimizer.weight_decay * weights
     if optimizer.name == "sgd":
-        first = tuple(optimizer.momentum * m + g for m, g in zip(first, gradients, strict=True))
-        moved = tuple(w - learning_rate * m for w, m in zip(weights, first, strict=True))
-        return moved, first, second
+        first = optimizer.momentum * first + gradient
+        return weights - learning_rate * first, first, second
     # As float32 holds them: the corrections were computed from the same numbers.
     beta1, beta2 = (float(np.float32(beta)) for beta in (optimizer.beta1, optimizer.beta2))
-    first = tuple(beta1 * m + (1 - beta1) * g for m, g in zip(first, gradients, strict=True))
-    second = tuple(beta2 * v + (1 - beta2) * g * g for v, g in zip(second, gradients, strict=True))
-    moved = tuple(
-        w - rate * m / (jnp.sqrt(v) + epsilon)
-        for w, m, v in zip(weights, first, second, strict=True)
-    )
-    return moved, first, second
+    first = beta1 * first + (1 - beta1) * gradient
+    second = beta2 * second + (1 - beta2) * gradient * gradient
+    return weights - rate * first / (jnp.sqrt(second) + epsilon), first, second

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ml.core.architectures import unflatten
 from ml.core.learner import Floats32
 
 
 def export_weights(flat: Any, shapes: Sequence[tuple[int, ...]]) -> list[Floats32]:
     """Return a float32 copy of each weight in the flat variable, in order."""
-    values, start, weights = flat.numpy(), 0, []
-    for shape in shapes:
-        end = start + math.prod(shape)
-        weights.append(values[start:end].reshape(shape).copy())
-        start = end
-    return weights
+    return unflatten(flat.numpy().copy(), shapes)
 
 
 def import_weights(flat: Any, weights: Sequence[Floats32]) -> None:

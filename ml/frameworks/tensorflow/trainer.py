@@ -15,8 +15,8 @@ from ml.core.architectures import Pass, Weight, declare, forward, merge
 from ml.core.batches import (
     StagedRows,
     Widening,
+    join_blocks,
     plan_epoch,
-    predict_blocks,
     stage_blocks,
     stage_rows,
 )
@@ -92,7 +92,7 @@ class TensorFlowStepper:
     def _predict_rows(self, blocks: list[Any], rows: int) -> Floats32:
         fixed = (self._flat, self._statistics)
         call = _predict_graph(self._form, self._problem).call_for(*fixed, blocks[0])
-        return predict_blocks(partial(call, *fixed), blocks, rows)
+        return join_blocks((call(*fixed, block) for block in blocks), rows)
 
     def _stage_blocks(self, features: Floats32) -> list[Any]:
         return [*map(lend_to_tensor, stage_blocks(features, self._problem.inputs))]
