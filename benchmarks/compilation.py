@@ -1,9 +1,12 @@
-"""Measure from how many updates on TensorFlow's XLA pays: ``python benchmarks/compilation.py``.
+"""Measure from how many updates on compiling pays: ``python benchmarks/compilation.py``.
 
-For every network of the catalog: what an update costs in the graph and in XLA, in microseconds,
+For every network of the catalog in TensorFlow: what an update costs in the graph and in XLA, in microseconds,
 what the first epoch costs more than a warm one, in seconds, and after how many updates the time
 that XLA saves has made up for that. ``ml.frameworks.tensorflow.trainer`` decides by such numbers.
 Medians of interleaved rounds over 20 features; a window of 20 values for the recurrent ones.
+
+For JAX: the seconds of the first training in a process, of a single update, as it is compiled
+and op by op. JAX compiles every operation by itself then, so that no work is small enough for it.
 """
 
 from __future__ import annotations
@@ -39,6 +42,25 @@ def train(spec: NetworkSpec, problem: Problem, part: Part, choice: Choice) -> fl
     started = time.perf_counter()
     ADAPTER.make_learner(spec, problem).fit(part, None, Draws(rng(0), rng(1), rng(2)), 1e9)
     return time.perf_counter() - started
+
+
+def train_once_in_jax(spec: NetworkSpec) -> tuple[float, float]:
+    """Return the seconds of a first training of one update, compiled and then op by op."""
+    import jax
+
+    from ml.frameworks.jax.handlers import ADAPTER as JAX
+
+    JAX.prepare(RuntimeSpec())
+    rng = np.random.default_rng
+    features = rng(0).normal(size=(spec.batch_size, FEATURES)).astype(np.float32)
+    seconds = []
+    for op_by_op in (False, True):
+        started = time.perf_counter()
+        with jax.disable_jit(op_by_op):
+            learner = JAX.make_learner(spec, Problem(inputs=FEATURES, classes=0))
+            learner.fit(Part(features, features[:, 0]), None, Draws(rng(0), rng(1), rng(2)), 1e9)
+        seconds.append(time.perf_counter() - started)
+    return seconds[0], seconds[1]
 
 
 def measure(spec: NetworkSpec, rows: int, rounds: int) -> dict[Choice, tuple[float, float]]:
@@ -80,6 +102,10 @@ def main() -> None:
             f"{pays:>11}{updates_to_compile(spec):>12,}",
             flush=True,
         )
+    compiled_s, by_op_s = train_once_in_jax(
+        NETWORKS["mlp"].model_copy(update={"epochs": 1, "patience": 0})
+    )
+    print(f"JAX, mlp, one update: compiled {compiled_s:.2f} s, op by op {by_op_s:.2f} s")
 
 
 if __name__ == "__main__":

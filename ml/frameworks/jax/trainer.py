@@ -27,7 +27,8 @@ class JaxStepper:
     """Take steps over staged arrays; see ``ml.core.loop.Stepper``.
 
     What is compiled is kept by form, and in it by the padded shapes of the data, so that later
-    replicates and cells of the same form and shapes do not compile again.
+    replicates and cells of the same form and shapes do not compile again. The smallest work is
+    compiled too: op by op JAX compiles each operation, which takes longer than the whole.
     """
 
     def __init__(
