@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from ml.core.specs import RuntimeSpec
 
 
+ISOLATIONS = ("warm", "fresh", "none")
+EXECUTORS = ("local", "ray")
+RETRIED = ("error", "timeout", "out_of_memory", "crashed")
+NEWEST = "newest"
+
 # The sides of a cell by which the command line selects, and their patterns.
 Selection = dict[str, tuple[str, ...]]
 SIDES = ("dataset", "algorithm", "framework", "mode")
@@ -24,7 +29,11 @@ SIDES = ("dataset", "algorithm", "framework", "mode")
 
 @dataclass(frozen=True)
 class Settings:
-    """Hold what the command line and the ini file say; times are in seconds."""
+    """Hold what the command line and the ini file say; times are in seconds, memory in MiB.
+
+    ``retry`` says how many more attempts a cell has after each outcome; ``resume`` is the name of
+    a run, or ``newest``.
+    """
 
     root: Path
     data: tuple[Path, ...]
@@ -38,6 +47,14 @@ class Settings:
     runtime_given: tuple[Given, ...] = ()
     selection: Selection = field(default_factory=dict)
     list_cells: bool = False
+    isolation: str = "warm"
+    memory: float | None = None
+    retry: dict[str, int] = field(default_factory=dict)
+    resume: str | None = None
+    reuse: bool = False
+    executor: str = "local"
+    ray_address: str | None = None
+    summary: Path | None = None
 
     @cached_property
     def runtime(self) -> RuntimeSpec:
@@ -90,6 +107,52 @@ def add_options(parser: pytest.Parser) -> None:
         help="a cell that has no result by then is killed, with outcome timeout (default: 300)",
     )
     group.addoption(
+        "--matrix-memory",
+        metavar="MIB",
+        help="resident memory that a cell may use; beyond it the cell ends with outcome "
+        "out_of_memory (default: four fifths of the machine's)",
+    )
+    group.addoption(
+        "--matrix-isolation",
+        metavar="HOW",
+        help="warm: a worker process per framework; fresh: one per cell; none: in this process, "
+        "to debug (default: warm)",
+    )
+    group.addoption(
+        "--matrix-retry",
+        metavar="POLICY",
+        help="outcomes after which a cell is tried again, and how often: 'crashed, "
+        "out_of_memory: 1; timeout: 2' (default: never)",
+    )
+    group.addoption(
+        "--matrix-resume",
+        nargs="?",
+        const=NEWEST,
+        metavar="RUN",
+        help="go on with a run that was cut off, the newest unless it is named: only cells "
+        "without a final record run",
+    )
+    group.addoption(
+        "--matrix-reuse",
+        action="store_true",
+        help="take an earlier run's record for a cell where nothing that matters has changed",
+    )
+    group.addoption(
+        "--matrix-executor",
+        metavar="NAME",
+        help="local or ray: where cells run (default: local)",
+    )
+    group.addoption(
+        "--matrix-ray-address",
+        metavar="ADDRESS",
+        help="the Ray cluster to run on; without it a local one is started",
+    )
+    group.addoption(
+        "--matrix-summary",
+        metavar="FILE",
+        help="append totals, failures and changes to this file, as Markdown",
+    )
+    group.addoption(
         "--matrix-device",
         metavar="NAME",
         help="auto, cpu or cuda (default: auto, the accelerator that a framework finds)",
@@ -122,6 +185,11 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini("matrix_replicates", "seeded splits per cell", default="3")
     parser.addini("matrix_seconds", "training time budget of a cell", default="60")
     parser.addini("matrix_timeout", "hard time limit of a cell", default="300")
+    parser.addini("matrix_memory", "resident memory that a cell may use, in MiB", default="")
+    parser.addini("matrix_isolation", "warm, fresh or none", default="warm")
+    parser.addini("matrix_retry", "outcomes after which a cell is tried again", default="")
+    parser.addini("matrix_executor", "local or ray: where cells run", default="local")
+    parser.addini("matrix_ray_address", "the Ray cluster to run on", default="")
     parser.addini(
         "matrix_strict_tracks",
         "every test, not only those that ask for a cell, needs exactly one track marker",
@@ -142,6 +210,7 @@ def read_settings(config: pytest.Config) -> Settings:
                 "give a folder that holds dataset descriptors (*.toml)"
             )
     required = config.getoption("matrix_require")
+    summary = config.getoption("matrix_summary")
     return Settings(
         root=config.rootpath,
         data=tuple(dict.fromkeys(folder.resolve() for folder in folders)),
@@ -163,6 +232,16 @@ def read_settings(config: pytest.Config) -> Settings:
             if (patterns := config.getoption(f"matrix_{side}"))
         },
         list_cells=config.getoption("matrix_list"),
+        isolation=_choice(config, "matrix_isolation", ISOLATIONS),
+        memory=_number(config, "matrix_memory", least=1)
+        if _value(config, "matrix_memory")
+        else None,
+        retry=read_retry(_value(config, "matrix_retry")),
+        resume=config.getoption("matrix_resume"),
+        reuse=config.getoption("matrix_reuse"),
+        executor=_choice(config, "matrix_executor", EXECUTORS),
+        ray_address=_value(config, "matrix_ray_address") or None,
+        summary=Path(config.invocation_params.dir, summary) if summary else None,
     )
 
 
@@ -175,6 +254,35 @@ def _runtime(config: pytest.Config) -> tuple[Given, ...]:
     except MatrixError as problem:
         raise pytest.UsageError(str(problem)) from None
     return given
+
+
+def read_retry(text: str) -> dict[str, int]:
+    """Return the attempts after each outcome; raises pytest.UsageError where it is no policy.
+
+    Groups are parted by semicolons: ``crashed, out_of_memory: 1; timeout: 2``.
+    """
+    policy: dict[str, int] = {}
+    for group in filter(None, map(str.strip, text.split(";"))):
+        names, _, count = group.rpartition(":")
+        outcomes = [name.strip() for name in names.split(",")]
+        if not count.strip().isdecimal() or not all(name in RETRIED for name in outcomes):
+            raise pytest.UsageError(
+                "--matrix-retry / matrix_retry: expected outcomes of "
+                f"{', '.join(RETRIED)} and a whole number, as 'crashed, out_of_memory: 1', "
+                f"received {group!r}"
+            )
+        policy.update(dict.fromkeys(outcomes, int(count)))
+    return policy
+
+
+def _choice(config: pytest.Config, name: str, choices: tuple[str, ...]) -> str:
+    value = _value(config, name)
+    if value not in choices:
+        raise pytest.UsageError(
+            f"--{name.replace('_', '-')} / {name}: expected one of {', '.join(choices)}, "
+            f"received {value!r}"
+        )
+    return value
 
 
 def _value(config: pytest.Config, name: str) -> str:

@@ -112,8 +112,20 @@ class Comparison(Contract):
         return all(rung.passes for rung in self.rungs)
 
 
+class Attempt(Contract):
+    """Hold how an attempt at a cell ended that was followed by another one."""
+
+    outcome: Outcome
+    reason: str
+    seconds: Annotated[float, Field(ge=0)]
+
+
 class Record(Contract):
-    """Hold one cell's outcome in one run: what was asked, what came, how it was judged."""
+    """Hold one cell's outcome in one run: what was asked, what came, how it was judged.
+
+    ``attempts`` are those before the one that counts; ``reused`` names the run that trained the
+    cell, None where this one did.
+    """
 
     kind: Literal["record"] = "record"
     version: Literal[1] = 1
@@ -135,6 +147,8 @@ class Record(Contract):
     comparisons: tuple[Comparison, ...] = ()
     request: dict[str, Any]
     result: TrainResult | None = None
+    attempts: tuple[Attempt, ...] = ()
+    reused: str | None = None
 
     @property
     def failed(self) -> bool:
