@@ -1,8 +1,9 @@
 """Measure from how many updates on compiling pays: ``python benchmarks/compilation.py``.
 
-For every network of the catalog in TensorFlow: what an update costs in the graph and in XLA, in microseconds,
-what the first epoch costs more than a warm one, in seconds, and after how many updates the time
-that XLA saves has made up for that. ``ml.frameworks.tensorflow.trainer`` decides by such numbers.
+For every network of the catalog in TensorFlow: what an update costs in the graph and in XLA, in
+microseconds, what the first epoch costs more than a warm one, in seconds, and after how many
+updates the time that XLA saves has made up for that. ``ml.frameworks.tensorflow.trainer`` decides
+by such numbers.
 Medians of interleaved rounds over 20 features; a window of 20 values for the recurrent ones.
 
 For JAX: the seconds of the first training in a process, of a single update, as it is compiled
