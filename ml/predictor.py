@@ -11,8 +11,17 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from ml.artifacts.arrays import read_artifact
-from ml.core.contracts import EstimatorSpec, ModelSpec, NetworkSpec, Scalar, SplitRule, Task
+from ml.core.contracts import (
+    EstimatorSpec,
+    ImportedSpec,
+    ModelSpec,
+    NetworkSpec,
+    Scalar,
+    SplitRule,
+    Task,
+)
 from ml.core.errors import DataInvalid, RequestInvalid, describe
+from ml.core.imported import make_learner
 from ml.core.learner import Adapter, Learner, Problem
 from ml.core.table import Table
 from ml.datasets.columns import indexed, numbers, raw_column, text_in_numeric, texts
@@ -20,7 +29,7 @@ from ml.datasets.readers import check_lengths
 from ml.preprocessing.preprocessor import Preprocessor, TargetScaler
 from ml.registry import entry_point
 
-_specs: TypeAdapter[NetworkSpec | EstimatorSpec] = TypeAdapter(ModelSpec)
+_specs: TypeAdapter[NetworkSpec | EstimatorSpec | ImportedSpec] = TypeAdapter(ModelSpec)
 
 
 class Predictor:
@@ -70,7 +79,8 @@ class Predictor:
                 remedy="train the cell again, or load it with the version that wrote it",
             ) from None
         adapter: Adapter = entry_point(framework or written_by).ADAPTER
-        if not isinstance(spec, adapter.accepts):
+        own = isinstance(spec, ImportedSpec) and adapter.name == written_by
+        if not own and not isinstance(spec, adapter.accepts):
             raise RequestInvalid(
                 f"a model of {written_by} cannot be loaded into {adapter.name}",
                 code="model_kind",
@@ -81,7 +91,7 @@ class Predictor:
             )
         adapter.prepare_in_place()
         width = Problem(preprocessor.features, len(classes), window=window)
-        learner = adapter.make_learner(spec, width)
+        learner = make_learner(adapter, spec, width)
         learner.restore(content)
         return cls(task, classes, preprocessor, scaler, learner)
 

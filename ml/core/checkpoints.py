@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt, ValidationError
 
 from ml.artifacts.arrays import dump_arrays, hash_arrays, is_left_over, load_arrays, write_file
-from ml.core.contracts import CheckpointSpec, TrainRequest
+from ml.core.contracts import CheckpointSpec, ImportedSpec, TrainRequest
 from ml.core.errors import DataInvalid, MatrixError, RequestInvalid, describe
 from ml.core.learner import Adapter, Draws, FitReport, Part, Stop
 from ml.core.loop import Keeper, Progress, TrainingState
@@ -173,9 +173,13 @@ class CheckpointFile:
 
 def check_checkpoint(request: TrainRequest, adapter: Adapter) -> None:
     """Raise RequestInvalid where a checkpoint is asked of a framework that trains in no epochs."""
-    if request.checkpoint is not None and not adapter.keeps_checkpoints:
+    if request.checkpoint is None:
+        return
+    imported = isinstance(request.model, ImportedSpec)
+    if imported or not adapter.keeps_checkpoints:
+        whose = "a project's own models" if imported else "its estimators"
         raise RequestInvalid(
-            f"{adapter.name} cannot keep checkpoints: its estimators train in one go",
+            f"{adapter.name} cannot keep checkpoints: {whose} train in one go",
             code="no_checkpoints",
             field="checkpoint",
             expected="null",

@@ -10,6 +10,7 @@ from ml.core.specs import CheckpointSpec as CheckpointSpec
 from ml.core.specs import Contract as Contract
 from ml.core.specs import Count, Fraction, NotNegative, Positive
 from ml.core.specs import EstimatorSpec as EstimatorSpec
+from ml.core.specs import ImportedSpec as ImportedSpec
 from ml.core.specs import ModelSpec as ModelSpec
 from ml.core.specs import Name as Name
 from ml.core.specs import NetworkSpec as NetworkSpec
@@ -18,6 +19,7 @@ from ml.core.specs import PreprocessingSpec as PreprocessingSpec
 from ml.core.specs import RuntimeSpec as RuntimeSpec
 from ml.core.specs import Scalar as Scalar
 from ml.core.specs import ScheduleSpec as ScheduleSpec
+from ml.core.specs import Target as Target
 
 SCHEMA_VERSION = 1
 
@@ -98,22 +100,35 @@ class DescriptorData(Contract):
     path: str
 
 
-class InlineData(Contract):
-    """Carry a small table in the request itself: column name to its values, None is missing."""
+class TableRules(Contract):
+    """Say what a table is made for whose values are typed already."""
 
-    kind: Literal["inline"] = "inline"
-    id: Name = "inline"
+    id: Name
     task: Task
     target: str
-    columns: dict[str, tuple[Scalar, ...]]
     positive: str | None = None
     split: SplitRule = SplitRule()
     forecast: ForecastRule | None = None
 
     @model_validator(mode="after")
-    def _rules_agree(self) -> InlineData:
+    def _rules_agree(self) -> TableRules:
         check_rules(self.task, self.split, self.forecast)
         return self
+
+
+class InlineData(TableRules):
+    """Carry a small table in the request itself: column name to its values, None is missing."""
+
+    kind: Literal["inline"] = "inline"
+    id: Name = "inline"
+    columns: dict[str, tuple[Scalar, ...]]
+
+
+class FunctionData(TableRules):
+    """Name a function of the user's project that returns the table as a pandas DataFrame."""
+
+    kind: Literal["function"] = "function"
+    function: Target
 
 
 class Budget(Contract):
@@ -133,7 +148,7 @@ class TrainRequest(Contract):
 
     schema_version: Literal[1] = 1
     id: str = "request"
-    data: Annotated[DescriptorData | InlineData, Field(discriminator="kind")]
+    data: Annotated[DescriptorData | InlineData | FunctionData, Field(discriminator="kind")]
     model: ModelSpec
     preprocessing: PreprocessingSpec = PreprocessingSpec()
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

@@ -12,6 +12,7 @@ from ml.core.contracts import (
     DistillationInfo,
     DistillRequest,
     EstimatorSpec,
+    ImportedSpec,
     NetworkSpec,
     TeacherSpec,
     TrainResult,
@@ -27,9 +28,19 @@ from ml.core.table import Table
 TIMED_PREDICTIONS = 5
 
 
-def check_kind(model: NetworkSpec | EstimatorSpec, adapter: Adapter) -> None:
+def check_kind(model: NetworkSpec | EstimatorSpec | ImportedSpec, adapter: Adapter) -> None:
     """Raise RequestInvalid where a framework cannot train a model of this kind."""
-    if not isinstance(model, adapter.accepts):
+    if isinstance(model, ImportedSpec):
+        if model.role == "estimator" and adapter.accepts is not EstimatorSpec:
+            raise RequestInvalid(
+                f"{adapter.name} trains no estimators",
+                code="model_kind",
+                field="model.role",
+                expected="'learner'",
+                received=repr(model.role),
+                remedy="declare it for sklearn, or write a learner",
+            )
+    elif not isinstance(model, adapter.accepts):
         kind = {NetworkSpec: "network", EstimatorSpec: "estimator"}[adapter.accepts]
         raise RequestInvalid(
             f"{adapter.name} cannot train a model of this kind",

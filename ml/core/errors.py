@@ -9,7 +9,8 @@ class MatrixError(Exception):
     """Carry one expected failure with its place and its remedy.
 
     ``outcome`` is the outcome that a record of this failure gets; ``code`` is stable and
-    machine-readable; ``field`` is the dotted place in the request, file or table.
+    machine-readable; ``field`` is the dotted place in the request, file or table; ``detail`` is
+    the stack of foreign code that is at fault.
     """
 
     outcome = "error"
@@ -24,6 +25,7 @@ class MatrixError(Exception):
         expected: str | None = None,
         received: str | None = None,
         remedy: str | None = None,
+        detail: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -32,6 +34,7 @@ class MatrixError(Exception):
         self.expected = expected
         self.received = received
         self.remedy = remedy
+        self.detail = detail
 
     def __str__(self) -> str:
         parts = [self.message]

@@ -16,6 +16,7 @@ from ml.core.contracts import (
     ErrorInfo,
     Failure,
     FrameworkStatus,
+    ImportedSpec,
     StatusRequest,
     TrainRequest,
 )
@@ -25,7 +26,7 @@ from ml.core.learner import Adapter, Peers
 from ml.core.replicates import run_request
 
 _Request = TypeVar("_Request", bound=BaseModel)
-_UNION_TAGS = {"descriptor", "inline", "network", "estimator"}
+_UNION_TAGS = {"descriptor", "inline", "function", "network", "estimator", "imported"}
 
 
 def handle_train(payload: dict[str, Any], adapter: Adapter) -> dict[str, Any]:
@@ -90,6 +91,7 @@ def failure_of(problem: MatrixError, id: str) -> Failure:
             expected=problem.expected,
             received=problem.received,
             remedy=problem.remedy,
+            detail=problem.detail,
         ),
     )
 
@@ -140,6 +142,15 @@ def _status(payload: dict[str, Any], adapter: Adapter) -> BaseModel:
 
 def _distill(payload: dict[str, Any], adapter: Adapter, peers: Peers) -> BaseModel:
     request = parse_request(payload, DistillRequest)
+    if isinstance(request.model, ImportedSpec):
+        raise RequestInvalid(
+            "a model of a project's own cannot be a student: it takes no teacher's outputs",
+            code="mode_unsupported",
+            field="model.kind",
+            expected="'network'",
+            received=repr(request.model.kind),
+            remedy="make a network the student; a teacher may be of your own",
+        )
     if not adapter.trains_students:
         raise RequestInvalid(
             f"{adapter.name} cannot train a student: its estimators take no teacher's outputs",

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.core.contracts import EstimatorSpec, History, NetworkSpec, RuntimeSpec
+from ml.core.contracts import EstimatorSpec, History, ImportedSpec, NetworkSpec, RuntimeSpec
 from ml.core.errors import RequestInvalid
 
 Floats32 = NDArray[np.float32]
@@ -140,7 +140,7 @@ class Adapter:
     accepts: type[NetworkSpec] | type[EstimatorSpec]
     uses_validation: bool
     suffix: str
-    make_learner: Callable[[NetworkSpec | EstimatorSpec, Problem], Learner]
+    make_learner: Callable[[NetworkSpec | EstimatorSpec | ImportedSpec, Problem], Learner]
     prepare: Callable[[RuntimeSpec], None]
     versions: Callable[[], dict[str, str]]
     devices: Callable[[], tuple[str, ...]]

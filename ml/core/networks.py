@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ml.artifacts.arrays import dump_arrays, load_arrays
 from ml.core.architectures import declare
-from ml.core.contracts import EstimatorSpec, NetworkSpec
+from ml.core.contracts import EstimatorSpec, ImportedSpec, NetworkSpec
 from ml.core.errors import DataInvalid, RequestInvalid
 from ml.core.learner import (
     Distillation,
@@ -240,10 +240,12 @@ def _flat(arrays: list[Floats32]) -> Floats32:
 
 def network_factory(
     make_stepper: MakeStepper,
-) -> Callable[[NetworkSpec | EstimatorSpec, Problem], NetworkLearner]:
+) -> Callable[[NetworkSpec | EstimatorSpec | ImportedSpec, Problem], NetworkLearner]:
     """Return the ``make_learner`` of a neural framework, given how it makes a stepper."""
 
-    def make_learner(spec: NetworkSpec | EstimatorSpec, problem: Problem) -> NetworkLearner:
+    def make_learner(
+        spec: NetworkSpec | EstimatorSpec | ImportedSpec, problem: Problem
+    ) -> NetworkLearner:
         assert isinstance(spec, NetworkSpec)
         if spec.class_weight != "none" and problem.classes == 0:
             raise RequestInvalid(

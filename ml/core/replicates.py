@@ -23,8 +23,6 @@ from ml.core.contracts import (
     DataSummary,
     DescriptorData,
     DistillRequest,
-    EstimatorSpec,
-    NetworkSpec,
     ParityTrace,
     ReplicateResult,
     TeacherSpec,
@@ -33,6 +31,7 @@ from ml.core.contracts import (
     TrainResult,
 )
 from ml.core.errors import DataInvalid, TrainingDiverged
+from ml.core.imported import make_learner
 from ml.core.learner import (
     Adapter,
     Distillation,
@@ -51,7 +50,7 @@ from ml.core.parity import make_trace
 from ml.core.seeding import stream
 from ml.core.splits import Rows, Split, sample_rows, split_rows
 from ml.core.table import Table
-from ml.datasets.load import load_table, table_from_inline
+from ml.datasets.load import load_table, table_from_values
 from ml.preprocessing.preprocessor import Preprocessor, TargetScaler, fit_preprocessor
 
 
@@ -131,7 +130,7 @@ def run_request(request: TrainRequest, adapter: Adapter, guide: Guide | None = N
         full = (
             load_table(Path(request.data.path))
             if isinstance(request.data, DescriptorData)
-            else table_from_inline(request.data)
+            else table_from_values(request.data)
         )
         rows, sample = sample_rows(full, request.budget.rows, request.seed)
         table = full if sample.method == "all" else full.take(rows)
@@ -150,8 +149,16 @@ def run_request(request: TrainRequest, adapter: Adapter, guide: Guide | None = N
         if index == 0:
             trace = replicate.trace
             learner = replicate.fitted.learner
-            model = learner.serialize()
-            artifact_bytes, parameters = len(model), learner.parameters()
+            parameters = learner.parameters()
+            try:
+                model = learner.serialize()
+            except DataInvalid as problem:
+                # Only who asked for the file is hurt by it.
+                if request.artifact_dir is not None:
+                    raise
+                model = b""
+                warnings.append(str(problem))
+            artifact_bytes = len(model)
             if request.artifact_dir is not None:
                 manifest = _manifest(request, adapter, table, replicate)
                 folder = Path(request.artifact_dir)
@@ -228,7 +235,7 @@ def fit_model(
         distillation=lesson.rule if lesson else None,
         window=find_window(table, preprocessor),
     )
-    learner = adapter.make_learner(spec.model, problem)
+    learner = make_learner(adapter, spec.model, problem)
     with watch.phase("fit"):
         held = validation if validation.rows else None
         if keep is None:
@@ -341,7 +348,6 @@ def _part(
 def _manifest(
     request: TrainRequest, adapter: Adapter, table: Table, replicate: _Replicate
 ) -> dict[str, Any]:
-    assert isinstance(request.model, NetworkSpec | EstimatorSpec)
     scaler = replicate.fitted.scaler
     teachers = request.teachers if isinstance(request, DistillRequest) else ()
     return {

@@ -14,6 +14,8 @@ NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Units = Annotated[int, Field(ge=1, le=2**16)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
+# A module and a name in it, as an entry point is written.
+Target = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", max_length=512)]
 
 
 class Contract(BaseModel):
@@ -128,6 +130,21 @@ class EstimatorSpec(Contract):
     params: dict[str, Scalar | tuple[Scalar, ...]] = {}
 
 
+class ImportedSpec(Contract):
+    """Name what a project defines itself, as ``module:name``: an estimator or a learner.
+
+    An ``estimator`` is a class, an instance or a function that returns one, with scikit-learn's
+    ``fit`` and ``predict``; it belongs to the framework sklearn. A ``learner`` is a function or
+    class that takes a ``ml.core.learner.Problem`` and returns a ``ml.core.learner.Learner``, in
+    any framework. Both are given ``params`` by name.
+    """
+
+    kind: Literal["imported"] = "imported"
+    target: Target
+    role: Literal["estimator", "learner"] = "estimator"
+    params: dict[str, Scalar | tuple[Scalar, ...]] = {}
+
+
 class CheckpointSpec(Contract):
     """Say where a training is kept, and how often: after so many epochs or so many seconds.
 
@@ -148,4 +165,4 @@ class CheckpointSpec(Contract):
         return self
 
 
-ModelSpec = Annotated[NetworkSpec | EstimatorSpec, Field(discriminator="kind")]
+ModelSpec = Annotated[NetworkSpec | EstimatorSpec | ImportedSpec, Field(discriminator="kind")]

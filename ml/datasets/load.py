@@ -1,14 +1,16 @@
-"""Load a dataset as a table: from its descriptor, or from values in the request."""
+"""Load a dataset as a table: by its descriptor, from a request's values, or from a function."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
-from ml.core.contracts import InlineData
+from ml.core.contracts import FunctionData, InlineData
 from ml.core.descriptor import Descriptor, read_descriptor
-from ml.core.errors import DataInvalid
+from ml.core.errors import DataInvalid, describe
+from ml.core.imported import call_target, import_target
 from ml.core.table import Table
-from ml.datasets.columns import raw_column
+from ml.datasets.columns import named_columns, raw_column
 from ml.datasets.readers import check_lengths
 from ml.datasets.settle import rules_of, settle
 from ml.datasets.sources import read_source
@@ -47,16 +49,41 @@ def read_named(path: Path) -> Descriptor:
     return descriptor
 
 
-def table_from_inline(data: InlineData) -> Table:
-    """Return the table of a request's own columns, settled as a file's would be.
+def table_from_values(data: InlineData | FunctionData) -> Table:
+    """Return the table of typed values, settled as a file's would be.
 
-    A column is numeric if all its values are numbers, truth values or None, else categorical.
-    Raises DataInvalid.
+    They are a request's own columns, or those of the DataFrame that a project's function returns,
+    whose index counts for nothing. A column is numeric if all its values are numbers, truth values
+    or missing, else categorical. Raises DataInvalid, for a function also RequestInvalid.
     """
+    if isinstance(data, FunctionData):
+        return _table_from_function(data)
     where = f"dataset {data.id}"
     check_lengths({name: len(values) for name, values in data.columns.items()}, where)
     columns = {name: raw_column(values, where) for name, values in data.columns.items()}
     return settle(columns, rules_of(data))
+
+
+# A worker trains many cells of a dataset in a row, and a project's function may take its time.
+@lru_cache(maxsize=2)
+def _table_from_function(data: FunctionData) -> Table:
+    place = "data.function"
+    function = import_target(data.function, place)
+    frame = call_target(function, data.function, place)
+    where = f"dataset {data.id}, {data.function}"
+    if not hasattr(frame, "columns") or not hasattr(frame, "isna"):
+        raise DataInvalid(
+            f"{where} did not return a table",
+            code="no_table",
+            field=place,
+            expected="a pandas DataFrame",
+            received=describe(frame),
+            remedy="return the DataFrame from the function",
+        )
+    # Missing values have several forms in pandas, and one here.
+    plain = frame.astype(object).where(~frame.isna(), None)
+    values = [plain.iloc[:, place].tolist() for place in range(frame.shape[1])]
+    return settle(named_columns(list(frame.columns), values, where), rules_of(data))
 
 
 def column_count(table: Table) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.core.contracts import ForecastRule, InlineData, SplitRule, Task
+from ml.core.contracts import ForecastRule, SplitRule, TableRules, Task
 from ml.core.descriptor import Descriptor
 from ml.core.errors import DataInvalid, describe
 from ml.core.table import Table
@@ -47,10 +47,10 @@ class Rules:
     parse_text: bool = True
 
 
-def rules_of(source: Descriptor | InlineData) -> Rules:
-    """Take the settling rules out of a descriptor or out of inline data.
+def rules_of(source: Descriptor | TableRules) -> Rules:
+    """Take the settling rules out of a descriptor or of those for values that are typed.
 
-    Text in a file may spell numbers; in inline data, whose values are typed, it may not.
+    Text in a file may spell numbers; typed values' texts may not.
     """
     shared = Rules(
         id=source.id,
@@ -61,7 +61,7 @@ def rules_of(source: Descriptor | InlineData) -> Rules:
         positive=source.positive,
         parse_text=False,
     )
-    if isinstance(source, InlineData):
+    if isinstance(source, TableRules):
         return shared
     return replace(
         shared,

@@ -11,7 +11,7 @@ from ml.core.errors import DataInvalid
 from ml.core.table import Table
 from ml.datasets.columns import Columns, raw_column
 from ml.datasets.fingerprint import content_sha256
-from ml.datasets.load import table_from_inline
+from ml.datasets.load import table_from_values
 from ml.datasets.periods import calendar_features, lagged, parse_periods
 from ml.datasets.settle import Rules, settle
 
@@ -61,7 +61,7 @@ def test_kinds_missing_values_and_infinities_are_settled():
 
 
 def test_inline_text_never_becomes_a_number():
-    table = table_from_inline(inline(a=["1", "2", None], b=[1, None, 2.5], y=[1.0, 2.0, 3.0]))
+    table = table_from_values(inline(a=["1", "2", None], b=[1, None, 2.5], y=[1.0, 2.0, 3.0]))
     assert table.categorical_names == ("a",)
     assert table.numeric_names == ("b",)
     assert table.content_sha256 == content_sha256(table)
@@ -246,9 +246,9 @@ def test_bad_data_is_refused_by_name(code, message, columns, fields):
 
 def test_ragged_inline_columns_are_refused():
     with pytest.raises(DataInvalid, match="3 values, as in 'y'; received 2 in 'x'"):
-        table_from_inline(inline(x=[1, 2], y=[1, 2, 3]))
+        table_from_values(inline(x=[1, 2], y=[1, 2, 3]))
     with pytest.raises(DataInvalid, match="has no column 'y'"):
-        table_from_inline(inline())
+        table_from_values(inline())
 
 
 def test_the_hash_is_pinned_and_sees_every_part():

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
-from ml.core.contracts import EstimatorSpec
-from ml.core.errors import RequestInvalid
+from ml.core.contracts import EstimatorSpec, ImportedSpec
+from ml.core.errors import RequestInvalid, describe
+from ml.core.imported import call_target, import_target, python_params
 from ml.core.learner import Problem
 
 
@@ -41,11 +43,15 @@ ESTIMATORS: dict[str, Estimator] = {
 }
 
 
-def build_estimator(spec: EstimatorSpec, problem: Problem, draw: np.random.Generator) -> Any:
+def build_estimator(
+    spec: EstimatorSpec | ImportedSpec, problem: Problem, draw: np.random.Generator
+) -> Any:
     """Return an unfitted estimator with the request's parameters and a seeded random state.
 
     Raises RequestInvalid for an unknown estimator or parameter, naming the choices.
     """
+    if isinstance(spec, ImportedSpec):
+        return _build_imported(spec, draw)
     if spec.estimator not in ESTIMATORS:
         raise _unknown("model.estimator", spec.estimator, list(ESTIMATORS))
     entry = ESTIMATORS[spec.estimator]
@@ -57,11 +63,33 @@ def build_estimator(spec: EstimatorSpec, problem: Problem, draw: np.random.Gener
             raise _unknown(f"model.params.{param}", param, sorted(known))
     if "random_state" in known:
         estimator.set_params(random_state=int(draw.integers(2**31)))
-    params = {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in spec.params.items()
-    }
-    return estimator.set_params(**{**entry.defaults, **params})
+    return estimator.set_params(**{**entry.defaults, **python_params(spec.params)})
+
+
+def _build_imported(spec: ImportedSpec, draw: np.random.Generator) -> Any:
+    """Return a project's own estimator: made by a class or function, or a copy of an instance."""
+    place = "model.target"
+    found, params = import_target(spec.target, place), python_params(spec.params)
+    if hasattr(found, "get_params") and not isinstance(found, type):
+        copy = clone(found)
+        estimator = call_target(copy.set_params, spec.target, place, **params)
+    else:
+        estimator = call_target(found, spec.target, place, **params)
+    missing = [name for name in ("fit", "predict") if not hasattr(estimator, name)]
+    if missing:
+        raise RequestInvalid(
+            f"{spec.target} gives no estimator: it has no {' and no '.join(missing)}",
+            code="no_estimator",
+            field=place,
+            expected="an object with scikit-learn's fit and predict",
+            received=describe(estimator),
+            remedy="add the methods, or declare it as a learner",
+        )
+    known = estimator.get_params() if hasattr(estimator, "get_params") else {}
+    # What the project has set itself stays; a generator shared by trainings would tie them.
+    if known.get("random_state", 0) is None:
+        estimator.set_params(random_state=int(draw.integers(2**31)))
+    return estimator
 
 
 def _unknown(where: str, received: str, choices: list[str]) -> RequestInvalid:

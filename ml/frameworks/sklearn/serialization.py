@@ -34,8 +34,15 @@ def _skops() -> Any:
 
 
 def dump_estimator(estimator: Any) -> bytes:
-    """Return the fitted estimator in skops' format."""
-    return cast(bytes, _skops().dumps(estimator))
+    """Return the fitted estimator in skops' format; raises DataInvalid where it has no form."""
+    try:
+        return cast(bytes, _skops().dumps(estimator))
+    except Exception as problem:  # noqa: BLE001 - skops raises of many kinds
+        raise DataInvalid(
+            f"{type(estimator).__name__} cannot be written as an artifact: {problem}",
+            code="artifact_unwritable",
+            remedy="keep its state in arrays, numbers, texts and estimators of scikit-learn",
+        ) from None
 
 
 def load_estimator(content: bytes) -> Any:

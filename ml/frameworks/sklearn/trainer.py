@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ml.core.contracts import EstimatorSpec, NetworkSpec
+from ml.core.contracts import EstimatorSpec, ImportedSpec, NetworkSpec
 from ml.core.errors import MatrixError, RequestInvalid, TrainingDiverged, describe
 from ml.core.learner import Draws, FitReport, Floats32, Floats64, Part, Problem
 from ml.core.loop import checked_loss
@@ -21,7 +21,7 @@ from ml.frameworks.sklearn.serialization import dump_estimator, load_estimator
 class EstimatorLearner:
     """Fit one estimator; see ``ml.core.learner.Learner``."""
 
-    def __init__(self, spec: EstimatorSpec, problem: Problem) -> None:
+    def __init__(self, spec: EstimatorSpec | ImportedSpec, problem: Problem) -> None:
         self._spec = spec
         self._problem = problem
         self._estimator: Any = None
@@ -78,6 +78,8 @@ class EstimatorLearner:
         except (MatrixError, MemoryError):
             raise
         except Exception as problem:
+            if isinstance(self._spec, ImportedSpec):
+                raise  # A fault of the project's own code needs its stack.
             raise RequestInvalid(
                 f"{type(estimator).__name__} refused to {act}: {problem}",
                 code="estimator_refused",
@@ -126,7 +128,9 @@ def _watched(estimator: Any) -> Iterator[None]:
         del estimator._update_no_improvement_count
 
 
-def make_learner(spec: NetworkSpec | EstimatorSpec, problem: Problem) -> EstimatorLearner:
-    """Return a learner for an estimator spec."""
-    assert isinstance(spec, EstimatorSpec)
+def make_learner(
+    spec: NetworkSpec | EstimatorSpec | ImportedSpec, problem: Problem
+) -> EstimatorLearner:
+    """Return a learner for an estimator of ours or of a project's own."""
+    assert not isinstance(spec, NetworkSpec)
     return EstimatorLearner(spec, problem)
