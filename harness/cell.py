@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 from ml.core.contracts import (
     Budget,
@@ -13,6 +12,8 @@ from ml.core.contracts import (
     DistillRequest,
     EstimatorSpec,
     Framework,
+    FunctionData,
+    ImportedSpec,
     Mode,
     NetworkSpec,
     PreprocessingSpec,
@@ -36,8 +37,8 @@ class Cell:
     framework: Framework
     mode: Mode
     task: Task
-    descriptor: Path
-    model: NetworkSpec | EstimatorSpec
+    data: DescriptorData | FunctionData
+    model: NetworkSpec | EstimatorSpec | ImportedSpec
     preprocessing: PreprocessingSpec
     budget: Budget
     replicates: int
@@ -77,7 +78,7 @@ class Cell:
         """Return the request of the cell's mode, which crosses the wall."""
         request = TrainRequest(
             id=self.id,
-            data=DescriptorData(path=str(self.descriptor)),
+            data=self.data,
             model=self.model,
             preprocessing=self.preprocessing,
             seed=self.seed,

@@ -25,6 +25,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks by which a project extends the matrix."""
+    from harness import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, and the reporter where this process is no worker of xdist."""
     register_markers(config)
@@ -211,9 +218,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def _session(config: pytest.Config) -> MatrixSession:
     if _session_key not in config.stash:
+        from harness.extensions import gather
         from harness.session import MatrixSession
 
         shared = hasattr(config, "workerinput")
-        session = MatrixSession(config.stash[SETTINGS], open_journal(config), shared)
+        session = MatrixSession(
+            config.stash[SETTINGS], open_journal(config), shared, gather(config)
+        )
         config.stash[_session_key] = session
     return config.stash[_session_key]

@@ -100,6 +100,7 @@ def describe_selection(
     lines = [*lay_out([COLUMNS, *rows], left=5), "", count(len(running), "cell")]
     left_out = [
         *_deselected(set(cells), deselected),
+        *_by_hooks(session.left_out - set(cells)),
         *_unavailable([found for found in missing.values() if found]),
         *(f"descriptor {entry.path}: {entry.reason}" for entry in session.catalog.broken),
         *_not_made(session.catalog, {cell.dataset for cell in cells.values()}),
@@ -115,6 +116,10 @@ def _deselected(selected: set[str], items: Iterable[pytest.Item]) -> list[str]:
     )
 
 
+def _by_hooks(left_out: set[str]) -> list[str]:
+    return [f"{count(len(left_out), 'cell')}: left out by pytest_matrix_cells"] if left_out else []
+
+
 def _unavailable(missing: Sequence[tuple[str, str]]) -> list[str]:
     return [
         f"{count(missing.count(found), 'cell')}: {found[0]} is not available: {found[1]}"
@@ -127,9 +132,9 @@ def _not_made(catalog: Catalog, datasets: set[str]) -> list[str]:
     lines = {}
     for entry in catalog.algorithms:
         others = [
-            dataset.descriptor.id
+            dataset.id
             for dataset in catalog.datasets
-            if dataset.descriptor.id in datasets and dataset.descriptor.task not in entry.tasks
+            if dataset.id in datasets and dataset.task not in entry.tasks
         ]
         if others:
             lines[entry.id] = (

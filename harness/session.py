@@ -10,7 +10,8 @@ from harness.catalog.product import load_catalog, select_cells
 from harness.cell import Cell
 from harness.execute.executor import Execution, Executor
 from harness.execute.local import LocalExecutor
-from harness.gates.judge import judge_cell
+from harness.extensions import Extensions
+from harness.gates.judge import Gate, judge_cell
 from harness.gates.parity import compare_siblings
 from harness.gates.score import score_result
 from harness.markers import MatrixMarker
@@ -23,18 +24,31 @@ from ml.core.contracts import ErrorInfo, Failure, Framework, TrainResult
 class MatrixSession:
     """Run each cell once, judge it, and append its record to the run's journal at once."""
 
-    def __init__(self, settings: Settings, journal: Journal, shared: bool) -> None:
-        """Load the catalog; ``shared`` says that other processes run cells of this run too."""
+    def __init__(
+        self, settings: Settings, journal: Journal, shared: bool, extensions: Extensions
+    ) -> None:
+        """Load the catalog; ``shared`` says that other processes run cells of this run too.
+
+        Raises ValueError where the project's own part of the catalog is wrong.
+        """
         self.settings = settings
-        self.catalog = load_catalog(settings)
+        self.extensions = extensions
+        self.catalog = load_catalog(
+            settings, extensions.places, extensions.datasets, extensions.algorithms
+        )
         self._journal = journal
         self._shared = shared
         self._executor: Executor | None = None
         self._records: dict[str, Record] = {}
+        self.left_out: set[str] = set()
 
     def select(self, marker: MatrixMarker) -> list[Cell | BrokenDataset]:
         """Return the marker's cells, then the descriptors that are broken, to be reported."""
-        return [*select_cells(self.catalog, marker, self.settings), *self.catalog.broken]
+        cells = select_cells(self.catalog, marker, self.settings)
+        arranged = self.extensions.arrange(cells)
+        kept = {cell.id for cell in arranged}
+        self.left_out.update(cell.id for cell in cells if cell.id not in kept)
+        return [*arranged, *self.catalog.broken]
 
     def missing(self, cell: Cell) -> tuple[Framework, str] | None:
         """Return the first framework that the cell lacks here, and why; None where it has all."""
@@ -49,9 +63,12 @@ class MatrixSession:
         if cell.id not in self._records:
             if self._shared:
                 with self._journal.claim(cell.id):
-                    self._records[cell.id] = self._journal.find(cell.id) or self._run(cell)
+                    found = self._journal.find(cell.id)
+                    if found is None:
+                        return self._run(cell)
+                    self._records[cell.id] = found
             else:
-                self._records[cell.id] = self._run(cell)
+                return self._run(cell)
         return self._records[cell.id]
 
     def known(self, cell: Cell) -> Record | None:
@@ -67,11 +84,15 @@ class MatrixSession:
     def _run(self, cell: Cell) -> Record:
         started = now()
         execution = self._execute(cell)
-        return self._journal.append_judged(
+        gates = self.extensions.gates
+        record = self._journal.append_judged(
             cell.dataset,
             cell.algorithm,
-            lambda before: make_record(self._journal.run, cell, execution, started, before),
+            lambda before: make_record(self._journal.run, cell, execution, started, before, gates),
         )
+        self._records[cell.id] = record
+        self.extensions.observe(record)
+        return record
 
     def _execute(self, cell: Cell) -> Execution:
         missing = self.missing(cell)
@@ -79,7 +100,11 @@ class MatrixSession:
             error = ErrorInfo(code="not_installed", message=missing[1])
             return Execution(Failure(id=cell.id, outcome="unavailable", error=error), 0.0)
         if self._executor is None:
-            self._executor = LocalExecutor(self._journal.folder / "workers", self.settings.runtime)
+            self._executor = LocalExecutor(
+                self._journal.folder / "workers",
+                self.settings.runtime,
+                project=self.extensions.project,
+            )
         return self._executor.run(cell)
 
 
@@ -113,15 +138,23 @@ class CellRun:
 
 
 def make_record(
-    run: str, cell: Cell, execution: Execution, started: str, before: Sequence[Record]
+    run: str,
+    cell: Cell,
+    execution: Execution,
+    started: str,
+    before: Sequence[Record],
+    gates: Sequence[Gate] = (),
 ) -> Record:
-    """Judge how a cell ended, beside the records that its run has already."""
+    """Judge how a cell ended, beside the records that its run has already.
+
+    ``gates`` are the project's own.
+    """
     response = execution.response
     result = response if isinstance(response, TrainResult) else None
     failure = response if isinstance(response, Failure) else None
     score = score_result(result) if result else None
     comparisons = compare_siblings(cell, result, before) if result else ()
-    verdicts = judge_cell(cell, response, score, comparisons)
+    verdicts = judge_cell(cell, response, score, comparisons, gates)
     broken = [verdict for verdict in verdicts if verdict.breaks]
     reason = failure.error.message if failure else "; ".join(v.text for v in broken)
     return Record(

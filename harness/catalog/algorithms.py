@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ml.core.contracts import (
     EstimatorSpec,
     Framework,
+    ImportedSpec,
     Mode,
     NetworkSpec,
     OptimizerSpec,
@@ -15,6 +16,7 @@ from ml.core.contracts import (
     Task,
     TeacherSpec,
 )
+from ml.core.descriptor import ExpectedFailure
 
 TASKS: tuple[Task, ...] = ("classification", "regression", "forecasting")
 ORDINAL = PreprocessingSpec(encoding="ordinal", scale=False)
@@ -29,13 +31,14 @@ class Algorithm:
 
     id: str
     framework: Framework
-    model: NetworkSpec | EstimatorSpec
+    model: NetworkSpec | EstimatorSpec | ImportedSpec
     preprocessing: PreprocessingSpec = field(default_factory=PreprocessingSpec)
     tasks: tuple[Task, ...] = TASKS
     modes: tuple[Mode, ...] = ("train",)
     rows: int | None = None
     is_baseline: bool = False
     teachers: tuple[TeacherSpec, ...] = ()
+    expected_failures: tuple[ExpectedFailure, ...] = ()
 
 
 NEURAL: tuple[Framework, ...] = ("pytorch", "tensorflow", "jax")

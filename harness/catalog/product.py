@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.catalog.algorithms import ALGORITHMS, TASKS, Algorithm
 from harness.catalog.datasets import OWN_FOLDER, BrokenDataset, Dataset, find_datasets
@@ -30,7 +31,7 @@ class Catalog:
             "task": TASKS,
             "mode": tuple(modes),
             "framework": tuple(FRAMEWORKS),
-            "dataset": tuple(dataset.descriptor.id for dataset in self.datasets),
+            "dataset": tuple(dataset.id for dataset in self.datasets),
             "algorithm": tuple(dict.fromkeys(entry.id for entry in self.algorithms)),
         }
 
@@ -41,10 +42,29 @@ class Catalog:
         return {**self.choices, "dataset": self.choices["dataset"] + broken}
 
 
-def load_catalog(settings: Settings) -> Catalog:
-    """Read our own datasets and those of the settings' folders."""
-    datasets, broken = find_datasets((OWN_FOLDER, *settings.data))
-    return Catalog(tuple(datasets), tuple(broken), ALGORITHMS)
+def load_catalog(
+    settings: Settings,
+    places: Iterable[Path] = (),
+    datasets: Iterable[Dataset] = (),
+    algorithms: Iterable[Algorithm] = (),
+) -> Catalog:
+    """Return our own catalog with the datasets of the settings' folders and what is given.
+
+    ``places`` are folders of descriptors, or single ones. Raises ValueError for an algorithm or
+    a declared dataset whose name is taken.
+    """
+    found, broken = find_datasets((OWN_FOLDER, *settings.data, *places), datasets)
+    everything = list(ALGORITHMS)
+    for entry in algorithms:
+        for earlier in everything:
+            same = (earlier.id, earlier.framework) == (entry.id, entry.framework)
+            if same and {*earlier.modes} & {*entry.modes} and {*earlier.tasks} & {*entry.tasks}:
+                raise ValueError(
+                    f"algorithm {entry.id!r} of {entry.framework} is there already, for "
+                    f"{' and '.join(earlier.tasks)}; give it another id"
+                )
+        everything.append(entry)
+    return Catalog(tuple(found), tuple(broken), tuple(everything))
 
 
 def select_cells(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> list[Cell]:
@@ -65,8 +85,8 @@ def select_cells(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> 
 
 def _product(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> Iterator[Cell]:
     for dataset in catalog.datasets:
-        task = dataset.descriptor.task
-        if not _asked(marker.dataset, dataset.descriptor.id) or not _asked(marker.task, task):
+        task = dataset.task
+        if not _asked(marker.dataset, dataset.id) or not _asked(marker.task, task):
             continue
         for entry in catalog.algorithms:
             if (
@@ -78,12 +98,12 @@ def _product(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> Iter
             for mode in entry.modes:
                 if _asked(marker.mode, mode):
                     yield Cell(
-                        dataset=dataset.descriptor.id,
+                        dataset=dataset.id,
                         algorithm=entry.id,
                         framework=entry.framework,
                         mode=mode,
                         task=task,
-                        descriptor=dataset.path,
+                        data=dataset.data,
                         model=entry.model,
                         preprocessing=entry.preprocessing,
                         budget=Budget(
@@ -93,7 +113,7 @@ def _product(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> Iter
                         replicates=settings.replicates,
                         timeout=settings.timeout,
                         is_baseline=entry.is_baseline,
-                        expected_failures=dataset.descriptor.expected_failures,
+                        expected_failures=(*dataset.expected_failures, *entry.expected_failures),
                         teachers=entry.teachers,
                         runtime=settings.runtime,
                     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TypeVar
@@ -42,7 +42,8 @@ class LocalExecutor:
 
     Workers are spawned, never forked: TensorFlow hangs in a forked child. They start with the
     threads of ``runtime``, which should be that of the requests, too: a framework that fixes
-    its threads when it starts would refuse others.
+    its threads when it starts would refuse others. ``project`` are the folders from which they
+    import what a project defines itself.
     """
 
     def __init__(
@@ -50,10 +51,12 @@ class LocalExecutor:
         logs: Path,
         runtime: RuntimeSpec = RuntimeSpec(),  # noqa: B008 - it is frozen
         worker_module: str = "ml.worker",
+        project: Sequence[Path] = (),
     ) -> None:
         self._logs = logs
         self._runtime = runtime
         self._module = worker_module
+        self._project = tuple(map(str, project))
         self._pools: dict[Framework, pebble.ProcessPool] = {}
         self._warm: set[Framework] = set()
 
@@ -152,7 +155,7 @@ class LocalExecutor:
             pool = self._pools[framework] = pebble.ProcessPool(
                 max_workers=1,
                 initializer=remote.start,
-                initargs=(str(self._log(framework)), self._runtime.threads),
+                initargs=(str(self._log(framework)), self._runtime.threads, self._project),
                 context=multiprocessing.get_context("spawn"),
             )
         return pool

@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -23,12 +24,19 @@ class WorkerRaised(RuntimeError):
     """Carry the text of an exception that left the worker module."""
 
 
-def start(log: str, threads: int = 1) -> None:
+def open_project(folders: Sequence[str]) -> None:
+    """Let requests name what these folders define; see ``ml.core.imported``."""
+    os.environ["MLMATRIX_PROJECT"] = os.pathsep.join(folders)
+    sys.path[:0] = [folder for folder in folders if folder not in sys.path]
+
+
+def start(log: str, threads: int = 1, project: Sequence[str] = ()) -> None:
     """Set thread counts before a framework reads them, and send all output to ``log``.
 
     Output goes to a file by descriptor, since frameworks print from C; a segfault leaves its
     Python stack there.
     """
+    open_project(project)
     for name in _THREAD_VARIABLES:
         os.environ[name] = str(threads)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from harness.cell import Cell
@@ -18,6 +21,21 @@ GATES: dict[str, str] = {
     "time_budget": "training stayed within the cell's time budget",
     "in_parity": "the frameworks that ran the same cell agree, from the split to the metric",
 }
+NO_RESULT = "there is no result to judge"
+
+
+# What a project's gate tells: passes or not, perhaps with a text; None where it does not apply.
+Finding = bool | tuple[bool, str] | None
+Judge = Callable[[Cell, TrainResult, Score | None], Finding]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Hold a gate of a project's own: its name, when it passes in words, and how it judges."""
+
+    name: str
+    meaning: str
+    judge: Judge
 
 
 def judge_cell(
@@ -25,11 +43,13 @@ def judge_cell(
     response: TrainResult | Failure,
     score: Score | None,
     comparisons: Sequence[Comparison] = (),
+    gates: Sequence[Gate] = (),
 ) -> tuple[Verdict, ...]:
-    """Return one verdict per gate, in the order of ``GATES``.
+    """Return one verdict per gate, in the order of ``GATES``, then of the project's own.
 
     ``comparisons`` are those with the same cell of the frameworks that ran before.
     """
+    own = ((gate.name, *_judge_by(gate, cell, response, score)) for gate in gates)
     return tuple(
         Verdict(
             gate=gate,
@@ -39,7 +59,7 @@ def judge_cell(
             if (gate, status) == ("in_parity", "fail")
             else cell.expected_failure(gate),
         )
-        for gate, status, text in _verdicts(cell, response, score, comparisons)
+        for gate, status, text in chain(_verdicts(cell, response, score, comparisons), own)
     )
 
 
@@ -52,12 +72,31 @@ def _verdicts(
     if isinstance(response, Failure):
         yield "outcome", "fail", f"{response.outcome}: {response.error.message}"
         for gate in ("beats_baseline", "time_budget", "in_parity"):
-            yield gate, "not_applicable", "there is no result to judge"
+            yield gate, "not_applicable", NO_RESULT
         return
     yield "outcome", "pass", f"{len(response.replicates)} replicates"
     yield ("beats_baseline", *_beats_baseline(cell, response, score))
     yield ("time_budget", *_time_budget(cell, response))
     yield ("in_parity", *_in_parity(response, comparisons))
+
+
+def _judge_by(
+    gate: Gate, cell: Cell, response: TrainResult | Failure, score: Score | None
+) -> tuple[Status, str]:
+    if isinstance(response, Failure):
+        return "not_applicable", NO_RESULT
+    try:
+        finding = gate.judge(cell, response, score)
+    except Exception as problem:  # noqa: BLE001 - a gate of a project's own may raise anything
+        place = traceback.extract_tb(problem.__traceback__)[-1]
+        text = f"the gate raised {type(problem).__name__}: {problem}"
+        return "fail", f"{text} ({place.filename}:{place.lineno})"
+    passes, text = finding if isinstance(finding, tuple) else (finding, gate.meaning)
+    if passes is None:
+        return "not_applicable", f"{gate.name} does not apply"
+    if not isinstance(passes, bool) or not isinstance(text, str):
+        return "fail", f"the gate returned {finding!r}, not a truth value, or one and a text"
+    return ("pass" if passes else "fail"), text
 
 
 def _beats_baseline(cell: Cell, result: TrainResult, score: Score | None) -> tuple[Status, str]:

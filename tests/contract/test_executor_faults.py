@@ -2,14 +2,13 @@
 
 import os
 import signal
-from pathlib import Path
 
 import psutil
 import pytest
 
 from harness.cell import Cell
 from harness.execute.local import LocalExecutor
-from ml.core.contracts import Budget, NetworkSpec, PreprocessingSpec, RuntimeSpec
+from ml.core.contracts import Budget, DescriptorData, NetworkSpec, PreprocessingSpec, RuntimeSpec
 
 pytestmark = pytest.mark.contract
 
@@ -21,7 +20,7 @@ def make_cell(name):
         framework="pytorch",
         mode="train",
         task="regression",
-        descriptor=Path("none.toml"),
+        data=DescriptorData(path="none.toml"),
         model=NetworkSpec(architecture="mlp"),
         preprocessing=PreprocessingSpec(),
         budget=Budget(),

@@ -33,14 +33,14 @@ def catalog():
 
 def test_the_catalog_has_every_shipped_dataset(catalog):
     shipped = {path.stem for path in OWN_FOLDER.glob("*.toml")}
-    assert {dataset.descriptor.id for dataset in catalog.datasets} == shipped
+    assert {dataset.id for dataset in catalog.datasets} == shipped
     assert catalog.broken == ()
     assert len(shipped) >= 16
 
 
 def test_every_cell_is_made_once_and_its_id_tells_it_apart(catalog):
     cells = select_cells(catalog, MatrixMarker(), SETTINGS)
-    tasks = [dataset.descriptor.task for dataset in catalog.datasets]
+    tasks = [dataset.task for dataset in catalog.datasets]
     fitting = sum(task in algorithm.tasks for task in tasks for algorithm in ALGORITHMS)
     assert len(cells) == fitting >= 150
     assert len({cell.id for cell in cells}) == len(cells)
@@ -50,20 +50,14 @@ def test_every_cell_is_made_once_and_its_id_tells_it_apart(catalog):
 def test_a_marker_narrows_the_product(catalog):
     marker = MatrixMarker(task=("regression",), framework=("pytorch",), algorithm=("mlp",))
     found = {cell.id for cell in select_cells(catalog, marker, SETTINGS)}
-    expected = {
-        f"{d.descriptor.id}-mlp-pytorch-train"
-        for d in catalog.datasets
-        if d.descriptor.task == "regression"
-    }
+    expected = {f"{d.id}-mlp-pytorch-train" for d in catalog.datasets if d.task == "regression"}
     assert found == expected
     assert "diabetes-mlp-pytorch-train" in found
 
 
 def test_seeds_come_from_the_dataset_and_never_from_neighbours(catalog):
     everything = {c.id: c.seed for c in select_cells(catalog, MatrixMarker(), SETTINGS)}
-    alone = Catalog(
-        tuple(d for d in catalog.datasets if d.descriptor.id == "wine"), (), ALGORITHMS[-1:]
-    )
+    alone = Catalog(tuple(d for d in catalog.datasets if d.id == "wine"), (), ALGORITHMS[-1:])
     [cell] = select_cells(alone, MatrixMarker(), SETTINGS)
     assert cell.seed == everything[cell.id] == everything["wine-dummy-sklearn-train"]
     assert cell.seed != everything["diabetes-mlp-tensorflow-train"]
@@ -128,8 +122,8 @@ def test_two_folders_with_one_id_are_reported_and_the_first_stays(tmp_path):
     (tmp_path / "wine.toml").write_text((OWN_FOLDER / "wine.toml").read_text())
     (tmp_path / "torn.toml").write_text('id = "torn')
     found, broken = find_datasets((OWN_FOLDER, tmp_path))
-    [wine] = [dataset for dataset in found if dataset.descriptor.id == "wine"]
-    assert wine.path.parent == OWN_FOLDER
+    [wine] = [dataset for dataset in found if dataset.id == "wine"]
+    assert Path(wine.place).parent == OWN_FOLDER
     assert [entry.id for entry in broken] == ["torn-descriptor", "wine-descriptor"]
     assert "cannot be read" in broken[0].reason
     assert "already taken by" in broken[1].reason

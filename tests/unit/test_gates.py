@@ -1,7 +1,6 @@
 """Judge hand-made results, and read every number of the verdicts."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -10,6 +9,7 @@ from harness.gates.judge import GATES, judge_cell, score_result
 from ml.core.contracts import (
     Budget,
     DataSummary,
+    DescriptorData,
     ErrorInfo,
     EstimatorSpec,
     Failure,
@@ -29,7 +29,7 @@ CELL = Cell(
     framework="sklearn",
     mode="train",
     task="regression",
-    descriptor=Path("d.toml"),
+    data=DescriptorData(path="d.toml"),
     model=EstimatorSpec(estimator="linear"),
     preprocessing=PreprocessingSpec(),
     budget=Budget(seconds=10.0),
