@@ -1,7 +1,6 @@
 """Make cells and results with traces, for the tests of parity."""
 
 import time
-from pathlib import Path
 
 from harness.cell import Cell
 from harness.execute.executor import Execution
@@ -11,6 +10,7 @@ from harness.store.journal import Journal, now
 from ml.core.contracts import (
     Budget,
     DataSummary,
+    DescriptorData,
     NetworkSpec,
     ParityTrace,
     PreprocessingSpec,
@@ -38,7 +38,7 @@ def make_cell(framework="pytorch", **changes):
         "framework": framework,
         "mode": "train",
         "task": "classification",
-        "descriptor": Path("d.toml"),
+        "data": DescriptorData(path="d.toml"),
         "model": NetworkSpec(architecture="mlp", hidden=(8,)),
         "preprocessing": PreprocessingSpec(),
         "budget": Budget(),
