@@ -86,13 +86,24 @@ def gather(config: pytest.Config) -> Extensions:
     )
 
 
-HOOKS = ("datasets", "algorithms", "cells", "gates", "record")
+class LateHooks:
+    """Refuse a conftest.py that is read after its hooks were asked, before it goes unheard."""
 
+    def __init__(self, known: set[object]) -> None:
+        self._known = known
 
-def late_hooks(plugin: object) -> list[str]:
-    """Return the hooks of a plugin that the catalog, being made already, no longer asks."""
-    names = (f"pytest_matrix_{name}" for name in HOOKS)
-    return [name for name in names if hasattr(plugin, name)]
+    def pytest_plugin_registered(self, plugin: object) -> None:
+        """Look at each plugin beside the known ones; fails the collection of what brings it."""
+        if plugin in self._known:
+            return
+        for name in ("datasets", "algorithms", "gates"):
+            hook = f"pytest_matrix_{name}"
+            if hasattr(plugin, hook):
+                pytest.fail(
+                    f"{getattr(plugin, '__file__', plugin)}: {hook} comes too late, the cells of "
+                    "other tests are made already; move it to the conftest.py of the root folder",
+                    pytrace=False,
+                )
 
 
 def _given(

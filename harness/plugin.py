@@ -218,7 +218,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def _session(config: pytest.Config) -> MatrixSession:
     if _session_key not in config.stash:
-        from harness.extensions import gather
+        from harness.extensions import LateHooks, gather
         from harness.session import MatrixSession
 
         shared = hasattr(config, "workerinput")
@@ -226,4 +226,6 @@ def _session(config: pytest.Config) -> MatrixSession:
             config.stash[SETTINGS], open_journal(config), shared, gather(config)
         )
         config.stash[_session_key] = session
+        late = LateHooks(config.pluginmanager.get_plugins())
+        config.pluginmanager.register(late, "mlmatrix-late-hooks")
     return config.stash[_session_key]

@@ -156,7 +156,7 @@ def make_record(
     comparisons = compare_siblings(cell, result, before) if result else ()
     verdicts = judge_cell(cell, response, score, comparisons, gates)
     broken = [verdict for verdict in verdicts if verdict.breaks]
-    reason = failure.error.message if failure else "; ".join(v.text for v in broken)
+    reason = failure.error.message if failure else "; ".join(f"{v.gate}: {v.text}" for v in broken)
     return Record(
         run=run,
         cell=cell.id,

@@ -1,0 +1,21 @@
+from your_project.prototypes import Prototypes
+
+from harness.declare import algorithm, gate
+
+PROTOTYPES = algorithm("prototypes", Prototypes(sharpness=0.5), tasks=["classification"])
+
+
+def pytest_matrix_datasets():
+    return ["data"]
+
+
+def pytest_matrix_algorithms():
+    return [PROTOTYPES]
+
+
+def pytest_matrix_gates():
+    return [gate("small", "the model takes less than 5 MB", is_small)]
+
+
+def is_small(cell, result, score):
+    return result.artifact_bytes < 5_000_000, f"{result.artifact_bytes / 1e6:.2f} MB"
