@@ -5,8 +5,8 @@ from typing import get_args
 
 import pytest
 
-from harness.catalog.algorithms import Algorithm
 from harness.catalog.datasets import OWN_FOLDER
+from harness.declare import algorithm
 from harness.gates.judge import GATES
 from harness.gates.parity import LIMITS
 from harness.markers import FIELDS, TRACKS
@@ -84,13 +84,21 @@ def test_the_example_of_a_checkpoint_runs_and_resumes(readme, capsys, tmp_path, 
 
 def test_the_example_of_an_algorithm_is_one(readme):
     [example] = [text for text in examples(readme, "python") if "wide_mlp" in text]
-    entry = eval(example, {"Algorithm": Algorithm, "NetworkSpec": NetworkSpec})
+    entry = eval(example, {"algorithm": algorithm, "NetworkSpec": NetworkSpec})
     assert (entry.id, entry.framework, entry.model.hidden) == ("wide_mlp", "pytorch", (256, 128))
+
+
+def test_the_examples_of_a_project_are_those_of_the_example_project(readme, pytestconfig):
+    folder = pytestconfig.rootpath / "examples" / "your_project" / "tests"
+    shown = examples(readme, "python")
+    assert (folder / "conftest.py").read_text() in shown
+    tests = (folder / "test_prototypes.py").read_text()
+    assert [text for text in shown if "parametrize_with_checks" in text and text in tests]
 
 
 def test_the_example_of_a_student_is_one(readme):
     [example] = [text for text in examples(readme, "python") if "teachers=" in text]
-    names = {kind.__name__: kind for kind in (Algorithm, EstimatorSpec, NetworkSpec, TeacherSpec)}
+    names = {kind.__name__: kind for kind in (algorithm, EstimatorSpec, NetworkSpec, TeacherSpec)}
     entry = eval(example, names)
     assert (entry.modes, entry.teachers[0].framework) == (("distill",), "sklearn")
     defaults = DistillRequest.model_fields
