@@ -104,6 +104,12 @@ def pytest_matrix_record(record):
     with open("seen.txt", "a") as seen:
         print(record.cell, file=seen)
 """
+SHARED = """
+from harness.declare import gate
+
+def pytest_matrix_gates():
+    return [gate("shared", "it is a result", lambda cell, result, score: result.status == "ok")]
+"""
 TESTS = """
 import pytest
 
@@ -132,7 +138,9 @@ def test_a_project_adds_datasets_algorithms_and_gates_arranges_cells_and_sees_re
     make_project(pytester)
     listed = pytester.runpytest_subprocess(*OPTIONS, "--matrix-list")
     listed.stdout.fnmatch_lines(["*1 cell: left out by pytest_matrix_cells"])
-    result = pytester.runpytest_subprocess(*OPTIONS)
+    # As an installed package's entry point does, -p names a plugin.
+    pytester.makepyfile(shared_gates=SHARED)
+    result = pytester.runpytest_subprocess(*OPTIONS, "-p", "shared_gates")
     result.assert_outcomes(passed=2, failed=3, xfailed=1)
     records = read_records(pytester)
     # In the order of the hook, which has left one out and given the others more time.
@@ -168,6 +176,7 @@ def test_a_project_adds_datasets_algorithms_and_gates_arranges_cells_and_sees_re
         "expected": None,
     }
     assert verdicts["rare"]["status"] == "not_applicable"
+    assert verdicts["shared"]["text"] == "it is a result"
     picky = next(v for v in records["ready"]["verdicts"] if v["gate"] == "picky")
     assert picky["status"] == "fail"
     assert "the gate raised ZeroDivisionError" in picky["text"]
