@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import os
 import subprocess
@@ -71,11 +70,11 @@ def _frameworks(options: argparse.Namespace) -> int:
 
 
 def _parity(reports: Path, name: str | None, form: str) -> int:
-    from harness.store.journal import read_run
+    from harness.store.journal import find_run, read_run
     from harness.store.ladder import list_comparisons
     from harness.terminal import describe_ladder, ladder_as_json
 
-    folder = _choose(_list_runs(reports), name)
+    folder = find_run(reports, name)
     run = read_run(folder)
     for text in run.damage:
         print(f"damaged: {text}", file=sys.stderr)
@@ -111,18 +110,3 @@ def _list_runs(reports: Path) -> list[Path]:
             remedy="run `pytest -m slow_matrix` first, or name another folder with --reports",
         )
     return runs
-
-
-def _choose(runs: list[Path], name: str | None) -> Path:
-    if name is None:
-        return runs[0]
-    # The name is looked up and never joined to a path.
-    for folder in runs:
-        if folder.name == name:
-            return folder
-    names = [folder.name for folder in runs]
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    raise MatrixError(
-        f"there is no run {name!r} in {runs[0].parent}",
-        remedy=f"did you mean {near[0]!r}?" if near else f"the newest is {names[0]!r}",
-    )

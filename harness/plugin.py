@@ -9,7 +9,7 @@ import pytest
 
 from harness.markers import TRACKS, marks_of, read_marker, register_markers, tracks_of
 from harness.options import add_options, read_settings
-from harness.reporter import FACTS, RUN, RUN_INPUT, SETTINGS, Reporter, new_run, open_journal
+from harness.reporter import FACTS, RUN, RUN_INPUT, SETTINGS, Reporter, choose_run, open_journal
 
 if TYPE_CHECKING:
     from harness.options import Settings
@@ -36,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
             check_required(settings.require)
         except ValueError as problem:
             raise pytest.UsageError(str(problem)) from None
-    config.stash[RUN] = getattr(config, "workerinput", {}).get(RUN_INPUT) or new_run(config)
+    config.stash[RUN] = getattr(config, "workerinput", {}).get(RUN_INPUT) or choose_run(config)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Reporter(config), "mlmatrix-reporter")
         _set_selection_up(config, settings)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import secrets
+import shlex
 import time
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -12,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.options import Settings
+from harness.options import NEWEST, Settings, without_resume
 
 if TYPE_CHECKING:
+    from harness.store.history import Durations
     from harness.store.journal import Journal
     from harness.terminal import Progress
 
 RUN = pytest.StashKey[dict[str, Any]]()
 SETTINGS = pytest.StashKey[Settings]()
+HELD = pytest.StashKey[int]()
 FACTS = "mlmatrix"
 RUN_INPUT = "mlmatrix_run"
 REASON_CHARACTERS = 4000
@@ -28,13 +33,53 @@ REASON_CHARACTERS = 4000
 _cell_in_node = re.compile(r"[\[-](\w+-\w+-\w+-(?:train|sweep|distill))(?=[\]-])")
 
 
-def new_run(config: pytest.Config) -> dict[str, Any]:
-    """Name a new run: UTC time and a random tail, so that names sort by time."""
+def choose_run(config: pytest.Config) -> dict[str, Any]:
+    """Return the run to resume, else name a new one; raises pytest.UsageError for an unknown one.
+
+    A name is UTC time and a random tail, so that names sort by time.
+    """
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    return {
+    run: dict[str, Any] = {
         "name": f"{stamp}-{secrets.token_hex(3)}",
         "command": ["pytest", *(str(part) for part in config.invocation_params.args)],
+        "resumed_at": None,
+        "history": _list_history(config),
     }
+    if config.stash[SETTINGS].resume is not None:
+        folder = _find_resumed(config)
+        run |= {"name": folder.name, "resumed_at": (folder / "records.jsonl").stat().st_size}
+    return run
+
+
+def _list_history(config: pytest.Config) -> list[tuple[str, int]]:
+    # All processes of xdist must see the same, or they would order their tests differently.
+    if not (config.stash[SETTINGS].reports / "runs").is_dir():
+        return []
+    from harness.store.history import list_sizes
+
+    return list_sizes(config.stash[SETTINGS].reports)
+
+
+def open_history(config: pytest.Config) -> Durations:
+    """Return what earlier runs tell of how long cells take."""
+    from harness.store.history import Durations, read_past
+
+    settings = config.stash[SETTINGS]
+    past = read_past(settings.reports, config.stash[RUN]["history"])
+    return Durations(past, settings.rows, settings.replicates)
+
+
+def _find_resumed(config: pytest.Config) -> Path:
+    from harness.store.journal import find_run, hold_run
+    from ml.core.errors import MatrixError
+
+    settings = config.stash[SETTINGS]
+    try:
+        folder = find_run(settings.reports, None if settings.resume == NEWEST else settings.resume)
+        config.stash[HELD] = hold_run(folder)
+    except MatrixError as problem:
+        raise pytest.UsageError(f"--matrix-resume: {problem}") from None
+    return folder
 
 
 def open_journal(config: pytest.Config) -> Journal:
@@ -46,6 +91,7 @@ def open_journal(config: pytest.Config) -> Journal:
     return Journal(
         settings.reports / "runs" / run["name"],
         lambda name: describe_run(name, settings.root, tuple(run["command"]), settings.runtime),
+        run["resumed_at"],
     )
 
 
@@ -58,6 +104,8 @@ class Reporter:
         self._cells: set[str] = set()
         self._page: Path | None = None
         self._problem: str | None = None
+        self._begun = False
+        self._stopped = False
 
     @cached_property
     def _journal(self) -> Journal:
@@ -78,6 +126,35 @@ class Reporter:
         """Take the cells that xdist's workers will run."""
         self._expect(ids)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self) -> None:
+        """Say, before the first test, what of a resumed run is left and how long it will take."""
+        if self._begun or not self._cells:
+            return
+        self._begun = True
+        cells = self._cells
+        if self._config.stash[RUN]["resumed_at"] is not None:
+            cells = cells - self._resume()
+        from harness.terminal import describe_estimate
+
+        tx = getattr(self._config.option, "tx", None)
+        line = describe_estimate(sorted(cells), open_history(self._config), len(tx or "1"))
+        if line is not None:
+            self._write(line)
+
+    def _resume(self) -> set[str]:
+        from harness.store.environment import describe_resumption
+        from harness.store.journal import read_run
+
+        run = self._config.stash[RUN]
+        self._journal.resume(describe_resumption(self._config.rootpath, tuple(run["command"])))
+        known = {r.cell for r in read_run(self._journal.folder).records if r.is_final}
+        kept = len(known & self._cells)
+        self._write(
+            f"matrix: resuming {run['name']}: {kept} of {len(self._cells)} cells have their record"
+        )
+        return known
+
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Write how a cell's test ended, and say now and then how far the matrix is."""
@@ -95,17 +172,31 @@ class Reporter:
                 seconds=report.duration,
             )
         )
+        self._hold()
         line = self._progress.update(facts["cell"] or report.nodeid, report.failed)
+        if line:
+            self._write(line)
+
+    def _hold(self) -> None:
+        from harness.store.journal import hold_run
+        from ml.core.errors import MatrixError
+
+        if HELD not in self._config.stash:
+            with contextlib.suppress(MatrixError):
+                self._config.stash[HELD] = hold_run(self._journal.folder)
+
+    def _write(self, line: str) -> None:
         terminal = self._config.pluginmanager.get_plugin("terminalreporter")
-        if line and terminal is not None:
-            terminal.ensure_newline()
-            writer = self._config.get_terminal_writer()
-            if writer.width_of_current_line:
-                writer.line()
-            writer.line(line)
+        if terminal is None:
+            return
+        terminal.ensure_newline()
+        writer = self._config.get_terminal_writer()
+        if writer.width_of_current_line:
+            writer.line()
+        writer.line(line)
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Close the journal of a session that had cells, and make its page."""
         if "_journal" not in self.__dict__ or not self._journal.exists:
             return
@@ -113,6 +204,8 @@ class Reporter:
         from harness.store.record import End
         from ml.core.errors import MatrixError
 
+        stops = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+        self._stopped = exitstatus in stops or bool(session.shouldstop or session.shouldfail)
         seconds = time.perf_counter() - self._started
         self._journal.append(End(finished=now(), exit_status=int(exitstatus), seconds=seconds))
         self._journal.close_claims()
@@ -147,6 +240,19 @@ class Reporter:
             terminalreporter.write_line(f"report: {self._shown(self._page)}")
         if self._problem is not None:
             terminalreporter.write_line(self._problem, red=True)
+        left = self._cells - {record.cell for record in run.records if record.is_final}
+        if self._stopped and left:
+            command = [*without_resume(self._config.stash[RUN]["command"]), "--matrix-resume"]
+            terminalreporter.write_line(
+                f"{len(left)} of {len(self._cells)} cells have no record; to go on: "
+                f"{shlex.join(command)}={run.folder.name}"
+            )
+
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """Let others resume the run."""
+        if HELD in config.stash:
+            os.close(config.stash[HELD])
+            del config.stash[HELD]
 
     def _expect(self, nodes: Iterable[str]) -> None:
         self._cells.update(found for node in nodes for found in _cell_in_node.findall(node))
