@@ -33,6 +33,26 @@ REASON_CHARACTERS = 4000
 _cell_in_node = re.compile(r"[\[-](\w+-\w+-\w+-(?:train|sweep|distill))(?=[\]-])")
 
 
+# An expression of -m that asks for the matrix, and not for what is left without it.
+_asks_for_matrix = re.compile(r"(?<!not )\bslow_matrix\b")
+
+
+def cells_in(node: str) -> list[str]:
+    """Return the ids of the cells in a test's name."""
+    return _cell_in_node.findall(node)
+
+
+def groups_datasets(config: pytest.Config, is_default: bool) -> bool:
+    """Tell whether a dataset's cells go to one process of xdist.
+
+    They do with `--dist loadgroup`, and where the way to distribute was left to xdist in a
+    session that asks for the track of the matrix.
+    """
+    dist = getattr(config.option, "dist", "no")
+    asked = bool(_asks_for_matrix.search(config.option.markexpr or ""))
+    return dist == "loadgroup" or (dist == "load" and is_default and asked)
+
+
 def choose_run(config: pytest.Config) -> dict[str, Any]:
     """Return the run to resume, else name a new one; raises pytest.UsageError for an unknown one.
 
@@ -44,10 +64,13 @@ def choose_run(config: pytest.Config) -> dict[str, Any]:
         "command": ["pytest", *(str(part) for part in config.invocation_params.args)],
         "resumed_at": None,
         "history": _list_history(config),
+        "together": False,
     }
     if config.stash[SETTINGS].resume is not None:
+        from harness.store.history import JOURNAL
+
         folder = _find_resumed(config)
-        run |= {"name": folder.name, "resumed_at": (folder / "records.jsonl").stat().st_size}
+        run |= {"name": folder.name, "resumed_at": (folder / JOURNAL).stat().st_size}
     return run
 
 
@@ -255,7 +278,7 @@ class Reporter:
             del config.stash[HELD]
 
     def _expect(self, nodes: Iterable[str]) -> None:
-        self._cells.update(found for node in nodes for found in _cell_in_node.findall(node))
+        self._cells.update(found for node in nodes for found in cells_in(node))
 
     def _shown(self, path: Path) -> str:
         here = self._config.invocation_params.dir

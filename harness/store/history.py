@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.store.journal import JOURNAL
-
+JOURNAL = "records.jsonl"
 RUNS_BACK = 50
 
 _names = re.compile(

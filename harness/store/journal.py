@@ -14,10 +14,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from harness.store.history import JOURNAL as JOURNAL
 from harness.store.record import End, Head, Line, Record, Resumed, TestLine, parse_line
 from ml.core.errors import MatrixError
 
-JOURNAL = "records.jsonl"
 # A record's names stand first in its line, and are short.
 MARK_WITHIN = 600
 
