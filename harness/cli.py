@@ -1,4 +1,4 @@
-"""Offer `mlmatrix …`: the data room's commands, the frameworks' health and parity, the page."""
+"""Offer `mlmatrix …`: the data room, the frameworks' health and parity, what changed, the page."""
 
 from __future__ import annotations
 
@@ -32,10 +32,18 @@ def main(arguments: list[str] | None = None) -> int:
     parity = commands.add_parser("parity", help="how far the frameworks are apart, rung by rung")
     parity.add_argument("run", nargs="?", metavar="RUN", help="a run's name (default: the newest)")
     parity.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
-    for command in (report, parity):
+    why = commands.add_parser("why", help="what changed for a cell since its last record")
+    why.add_argument("cell", metavar="CELL", help="dataset-algorithm-framework-mode")
+    for command in (report, parity, why):
         command.add_argument("--reports", default="reports", metavar="DIR", help="default: reports")
-    options = parser.parse_args(given)
+    # What follows -- is for pytest, and none of ours.
+    own, *rest = _split(given)
+    options = parser.parse_args(own)
+    if rest and options.command != "why":
+        parser.error("arguments after -- belong to `mlmatrix why CELL` alone")
     try:
+        if options.command == "why":
+            return _why(options.cell, Path(options.reports), rest[0] if rest else None)
         if options.command == "parity":
             return _parity(Path(options.reports), options.run, options.format)
         if options.command == "frameworks":
@@ -44,6 +52,20 @@ def main(arguments: list[str] | None = None) -> int:
     except MatrixError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
+
+
+def _split(arguments: list[str]) -> list[list[str]]:
+    if "--" not in arguments:
+        return [arguments]
+    place = arguments.index("--")
+    return [arguments[:place], arguments[place + 1 :]]
+
+
+def _why(cell: str, reports: Path, arguments: list[str] | None) -> int:
+    from harness.why import explain_cell
+
+    print("\n".join(explain_cell(cell, reports, arguments)))
+    return 0
 
 
 def _data(arguments: list[str]) -> int:

@@ -161,7 +161,9 @@ class Reporter:
         from harness.terminal import describe_estimate
 
         tx = getattr(self._config.option, "tx", None)
-        line = describe_estimate(sorted(cells), open_history(self._config), len(tx or "1"))
+        reuse = self._config.stash[SETTINGS].reuse
+        history = open_history(self._config)
+        line = describe_estimate(sorted(cells), history, len(tx or [1]), reuse)
         if line is not None:
             self._write(line)
 

@@ -18,7 +18,7 @@ from harness.options import Settings
 from harness.store.fingerprint import Cache, Lookup
 from harness.store.journal import Journal, now
 from harness.store.record import Record, Verdict
-from harness.store.sources import project_roots
+from harness.store.sources import Sources, project_roots
 from ml.core.contracts import ErrorInfo, Failure, Framework, TrainResult
 
 
@@ -33,7 +33,7 @@ class MatrixSession:
         self._shared = shared
         self._executor: Executor | None = None
         self._records: dict[str, Record] = {}
-        self._cache = Cache(settings.reports, project_roots(settings.root))
+        self._cache = Cache(settings.reports, Sources(project_roots(settings.root)))
 
     def select(self, marker: MatrixMarker) -> list[Cell | BrokenDataset]:
         """Return the marker's cells, then the descriptors that are broken, to be reported."""

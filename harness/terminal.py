@@ -28,15 +28,21 @@ def describe_record(record: Record) -> str:
     return f"{score.metric} {score.value:.4g} (baseline {score.baseline:.4g}) {took}"
 
 
-def describe_estimate(cells: Sequence[str], durations: Durations, processes: int) -> str | None:
-    """Return how long the cells will take by earlier records, None where there are none."""
+def describe_estimate(
+    cells: Sequence[str], durations: Durations, processes: int, reuse: bool
+) -> str | None:
+    """Return how long the cells will take by earlier records, None where there are none.
+
+    With ``reuse`` some of them may take no time, which is known only when their turn comes.
+    """
     seconds = durations.total(cells, processes)
     if seconds is None:
         return None
     newest, *others = durations.runs
     more = f" and of {count(len(others), 'run')} before it" if others else ""
+    most = "at most " if reuse else ""
     return (
-        f"matrix: about {_duration(seconds)} for {count(len(cells), 'cell')}, "
+        f"matrix: {most}about {_duration(seconds)} for {count(len(cells), 'cell')}, "
         f"by the records of {newest}{more}"
     )
 

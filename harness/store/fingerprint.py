@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -61,10 +61,9 @@ class Lookup:
 class Cache:
     """Find the record of an earlier run for a cell where nothing that matters has changed."""
 
-    def __init__(self, reports: Path, roots: Sequence[Path]) -> None:
-        """Take the folder of reports, and those from which a project's modules are imported."""
+    def __init__(self, reports: Path, sources: Sources) -> None:
         self._reports = reports
-        self._sources = Sources(roots)
+        self._sources = sources
         self._data: dict[str, tuple[dict[str, str], tuple[str, ...], str | None]] = {}
 
     def look_up(self, request: TrainRequest, frameworks: Iterable[str], find: bool) -> Lookup:
@@ -90,11 +89,6 @@ class Cache:
         key = None if unknown else hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
         record = self._read(key) if find and key else None
         return Lookup(parts, key, record, unknown, tuple(modules.values()))
-
-    def path_of(self, module: str) -> Path | None:
-        """Return the file of a source module that a lookup has found."""
-        found, _ = self._sources.closure((module,))
-        return found[module].path if module in found else None
 
     def _read(self, key: str) -> Record | None:
         past = self._known.get(key)

@@ -110,6 +110,11 @@ class Sources:
             waiting.extend(r for r in entry[1] if self._package(r) is not None)
         return found
 
+    def path_of(self, module: str) -> Path | None:
+        """Return a module's source file, None where it is none of the project's."""
+        found = self._find(module)
+        return found.path if found else None
+
     def _find(self, name: str) -> Module | None:
         if name not in self._modules:
             self._modules[name] = self._read(name)
