@@ -26,8 +26,7 @@ MARK_WITHIN = 600
 class RunJournal:
     """Hold what a journal says; ``damage`` names each line that could not be read.
 
-    ``end`` is that of the last session that wrote to it, None where that was cut off;
-    ``seconds`` is what all of them took, as far as it is known.
+    ``end`` is that of the last session that wrote to it, None where that was cut off.
     """
 
     folder: Path
@@ -37,7 +36,6 @@ class RunJournal:
     end: End | None
     damage: tuple[str, ...]
     resumed: tuple[Resumed, ...] = ()
-    seconds: float = 0.0
 
 
 def now() -> str:
@@ -200,7 +198,6 @@ def read_run(folder: Path) -> RunJournal:
     damage = []
     resumed: list[Resumed] = []
     session: dict[str, int] = {}
-    seconds = 0.0
     try:
         lines = _read_whole(path).splitlines()
     except OSError as problem:
@@ -230,7 +227,6 @@ def read_run(folder: Path) -> RunJournal:
                 end = None
             case End():
                 end = line
-                seconds += line.seconds
     return RunJournal(
         folder,
         head,
@@ -239,7 +235,6 @@ def read_run(folder: Path) -> RunJournal:
         end,
         tuple(damage),
         tuple(resumed),
-        seconds,
     )
 
 

@@ -125,7 +125,7 @@ class Sources:
         if top in sys.stdlib_module_names:
             return None
         path = next(self._files(name, [OWN_ROOT] if top in OWN else self._roots), None)
-        if path is None and top not in OWN:
+        if path is None and top not in OWN and (name == top or self._find(top) is None):
             if top not in self._edited:
                 self._edited[top] = list(self._editable(top))
             path = next(self._files(name, self._edited[top]), None)
