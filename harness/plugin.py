@@ -35,13 +35,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
     """Notice, before xdist sets one, that no way to distribute tests was asked for."""
     option = config.option
     config.stash[_undistributed_key] = getattr(option, "dist", "no") == "no" and not getattr(
         option, "distload", False
     )
+    return (yield)
 
 
 def pytest_configure(config: pytest.Config) -> None:

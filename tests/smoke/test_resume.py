@@ -41,9 +41,10 @@ def interrupt():
 def test_wine(cell):
     if cell.cell.algorithm == "linear" and not Path("interrupted").exists():
         Path("interrupted").touch()
-        # Its worker answers no more: only the interrupt can end this.
+        # Its worker does not answer while it is suspended: only the interrupt can end this.
         for child in psutil.Process().children():
             child.suspend()
+            threading.Timer(1.0, child.resume).start()
         threading.Timer(0.3, interrupt).start()
     cell.run()
 """
