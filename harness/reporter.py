@@ -78,9 +78,9 @@ def _list_history(config: pytest.Config) -> list[tuple[str, int]]:
     # All processes of xdist must see the same, or they would order their tests differently.
     if not (config.stash[SETTINGS].reports / "runs").is_dir():
         return []
-    from harness.store.history import list_sizes
+    from harness.store.history import RUNS_TIMED, list_sizes
 
-    return list_sizes(config.stash[SETTINGS].reports)
+    return list_sizes(config.stash[SETTINGS].reports, RUNS_TIMED)
 
 
 def open_history(config: pytest.Config) -> Durations:

@@ -17,7 +17,7 @@ from harness.options import without_resume
 from harness.report.text import count
 from harness.reporter import SETTINGS
 from harness.store.fingerprint import REUSABLE, Cache, Lookup
-from harness.store.history import list_sizes, read_past
+from harness.store.history import RUNS_REUSED, list_sizes, read_past
 from harness.store.journal import read_run
 from harness.store.record import Record, parse_line
 from harness.store.sources import Sources, project_roots
@@ -74,7 +74,7 @@ def explain_cell(name: str, reports: Path, arguments: Sequence[str] | None) -> l
 
 def _find_last(name: str, reports: Path) -> tuple[Record, Path]:
     seen: set[str] = set()
-    for past in read_past(reports, list_sizes(reports)):
+    for past in read_past(reports, list_sizes(reports, RUNS_REUSED)):
         if past.cell == name:
             record = parse_line(past.read())
             assert isinstance(record, Record)

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness.store.environment import accelerators, cores, processor
-from harness.store.history import Past, list_sizes, read_past
+from harness.store.history import RUNS_REUSED, Past, list_sizes, read_past
 from harness.store.record import Record, parse_line
 from harness.store.sources import ABSENT, Module, Sources, digest
 from ml.core.contracts import TrainRequest
@@ -105,7 +105,7 @@ class Cache:
     @cached_property
     def _known(self) -> dict[str, Past]:
         found: dict[str, Past] = {}
-        for past in read_past(self._reports, list_sizes(self._reports)):
+        for past in read_past(self._reports, list_sizes(self._reports, RUNS_REUSED)):
             if past.key and past.outcome in REUSABLE:
                 found.setdefault(past.key, past)
         return found

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 JOURNAL = "records.jsonl"
-RUNS_BACK = 50
+# How many runs are looked through for a record to reuse, and for how long cells take.
+RUNS_REUSED = 50
+RUNS_TIMED = 10
 
 _names = re.compile(
     rb'{"kind":"record","version":\d+,"run":"[^"]*","cell":"([^"]*)","dataset":"[^"]*",'
@@ -47,13 +49,13 @@ class Past:
             return stream.read(size)
 
 
-def list_sizes(reports: Path) -> list[tuple[str, int]]:
-    """Return the names of the newest runs and the bytes of their journals, newest first.
+def list_sizes(reports: Path, most: int) -> list[tuple[str, int]]:
+    """Return the names of the newest runs, ``most`` of them, and the bytes of their journals.
 
     Whoever reads no more than these bytes sees the same as the others, even of a live run.
     """
     found = []
-    for path in sorted((reports / "runs").glob(f"*/{JOURNAL}"), reverse=True)[:RUNS_BACK]:
+    for path in sorted((reports / "runs").glob(f"*/{JOURNAL}"), reverse=True)[:most]:
         try:
             found.append((path.parent.name, path.stat().st_size))
         except OSError:

@@ -4,7 +4,7 @@ import pytest
 from report_fixture import record_of
 
 from harness.store.environment import describe_run
-from harness.store.history import Durations, list_sizes, read_past
+from harness.store.history import RUNS_TIMED, Durations, list_sizes, read_past
 from harness.store.journal import JOURNAL, Journal
 from harness.terminal import describe_estimate
 from ml.core.contracts import DescriptorData, EstimatorSpec, RuntimeSpec, TrainRequest
@@ -25,7 +25,7 @@ def keep(reports, run, cell, seconds, rows=200, replicates=1, **changes):
 
 
 def durations(reports, rows=200, replicates=1):
-    return Durations(read_past(reports, list_sizes(reports)), rows, replicates)
+    return Durations(read_past(reports, list_sizes(reports, RUNS_TIMED)), rows, replicates)
 
 
 def test_the_newest_record_counts_and_others_stand_in_by_their_framework(tmp_path):
@@ -65,10 +65,10 @@ def test_without_history_nothing_is_said(tmp_path):
 
 def test_processes_that_read_as_many_bytes_see_the_same_of_a_live_run(tmp_path):
     keep(tmp_path, "r1", "wine-mlp-pytorch-train", 8.0)
-    sizes = list_sizes(tmp_path)
+    sizes = list_sizes(tmp_path, RUNS_TIMED)
     before = list(read_past(tmp_path, sizes))
     keep(tmp_path, "r1", "wine-mlp-pytorch-train", 9.0)
     assert list(read_past(tmp_path, sizes)) == before
     path = tmp_path / "runs/r1" / JOURNAL
     path.write_bytes(path.read_bytes()[:-40])
-    assert [past.seconds for past in read_past(tmp_path, list_sizes(tmp_path))] == [8.0]
+    assert [past.seconds for past in read_past(tmp_path, list_sizes(tmp_path, RUNS_TIMED))] == [8.0]
