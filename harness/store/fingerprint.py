@@ -37,6 +37,8 @@ VARIABLES = (
     "XLA_FLAGS",
 )
 LONGEST = 40
+# The field that names code as ``module:name``, by the kind of what has it.
+NAMES_CODE = {"imported": "target", "function": "function"}
 
 
 @dataclass(frozen=True)
@@ -173,10 +175,9 @@ def _short(value: Any) -> str:
 def _targets(values: Any) -> Iterator[str]:
     """Yield the modules that a request names as ``module:name``."""
     if isinstance(values, dict):
-        for name in ("target", "function"):
-            text = values.get(name)
-            if values.get("kind") in ("imported", "function") and isinstance(text, str):
-                yield text.partition(":")[0]
+        name = NAMES_CODE.get(values.get("kind", ""))
+        if name is not None:
+            yield values[name].partition(":")[0]
         values = list(values.values())
     if isinstance(values, list):
         for value in values:

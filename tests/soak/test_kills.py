@@ -203,3 +203,30 @@ def judge(folder, process, kept, torn, counts, output):
 def torn_records(run, lines):
     numbers = [int(re.search(r", line (\d+):", text)[1]) for text in run.damage]
     return sum(lines[number - 1].startswith(b'{"kind":"record"') for number in numbers)
+
+
+def test_two_runs_at_once_do_each_other_no_harm_and_neither_can_be_resumed(project):
+    outputs = [project / "one.txt", project / "two.txt"]
+    running = [start(project, outputs[0]), start(project, outputs[1], "-n2")]
+    while not ended_cells(outputs[0]) and running[0].poll() is None:
+        time.sleep(0.01)
+    folder = next(
+        folder
+        for folder in list_runs(project / "reports")
+        if "-n2" not in read_run(folder).head.command
+    )
+    refused = start(project, project / "three.txt", f"--matrix-resume={folder.name}")
+    assert refused.wait() == pytest.ExitCode.USAGE_ERROR
+    text = f"--matrix-resume: run {folder.name} is still being written by another session"
+    assert text in (project / "three.txt").read_text()
+    assert [process.wait() for process in running] == [0, 0], outputs[0].read_text()
+    runs = [read_run(folder) for folder in list_runs(project / "reports")]
+    assert len(runs) == 2
+    for run in runs:
+        assert {record.cell for record in run.records} == CELLS
+        assert len(run.records) == len(CELLS)
+        assert (run.damage, run.resumed, run.end.exit_status) == ((), (), 0)
+        assert (run.folder / "index.html").read_text().rstrip().endswith("</html>")
+    index = (project / "reports/index.html").read_text()
+    assert all(run.folder.name in index for run in runs)
+    assert "cut off" not in index

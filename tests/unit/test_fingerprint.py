@@ -7,7 +7,7 @@ import pytest
 from report_fixture import make_result, record_of
 
 from harness.store.environment import describe_run
-from harness.store.fingerprint import Cache, Lookup
+from harness.store.fingerprint import Cache, Lookup, _targets
 from harness.store.journal import Journal
 from harness.store.sources import Sources
 from ml.core.contracts import (
@@ -184,3 +184,13 @@ def test_five_hundred_cells_hash_each_file_once(project):
     assert again[0].parts == first.parts
     assert len({lookup.key for lookup in again}) == 500
     assert {lookup.modules for lookup in again} == {first.modules}
+
+
+def test_modules_that_a_request_names_are_those_of_its_own_code():
+    request = {
+        "model": {"kind": "imported", "target": "shop.model:build", "params": {}},
+        "teachers": [{"model": {"kind": "imported", "target": "shop.old:Old"}}],
+        "data": {"kind": "function", "function": "shop.tables:sales", "target": "price"},
+    }
+    assert set(_targets(request)) == {"shop.model", "shop.old", "shop.tables"}
+    assert list(_targets({"data": {"kind": "inline", "target": "price"}})) == []
