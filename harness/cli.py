@@ -116,19 +116,7 @@ def _parity(reports: Path, name: str | None, form: str) -> int:
 
 def _report(reports: Path) -> int:
     from harness.report.site import write_site
-    from harness.store.journal import read_run
+    from harness.store.journal import list_runs, read_run
 
-    print(write_site(reports, [read_run(folder) for folder in _list_runs(reports)]))
+    print(write_site(reports, [read_run(folder) for folder in list_runs(reports)]))
     return 0
-
-
-def _list_runs(reports: Path) -> list[Path]:
-    from harness.store.journal import list_runs
-
-    runs = list_runs(reports)
-    if not runs:
-        raise MatrixError(
-            f"there are no runs in {reports / 'runs'}",
-            remedy="run `pytest -m slow_matrix` first, or name another folder with --reports",
-        )
-    return runs

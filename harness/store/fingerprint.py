@@ -175,9 +175,9 @@ def _short(value: Any) -> str:
 def _targets(values: Any) -> Iterator[str]:
     """Yield the modules that a request names as ``module:name``."""
     if isinstance(values, dict):
-        name = NAMES_CODE.get(values.get("kind", ""))
-        if name is not None:
-            yield values[name].partition(":")[0]
+        for kind, name in NAMES_CODE.items():
+            if values.get("kind") == kind and ":" in str(values.get(name)):
+                yield str(values[name]).partition(":")[0]
         values = list(values.values())
     if isinstance(values, list):
         for value in values:

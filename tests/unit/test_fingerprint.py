@@ -193,4 +193,6 @@ def test_modules_that_a_request_names_are_those_of_its_own_code():
         "data": {"kind": "function", "function": "shop.tables:sales", "target": "price"},
     }
     assert set(_targets(request)) == {"shop.model", "shop.old", "shop.tables"}
-    assert list(_targets({"data": {"kind": "inline", "target": "price"}})) == []
+    params = {"kind": ["imported"], "function": 3}
+    other = {"data": {"kind": "inline", "target": "price"}, "model": {"params": params}}
+    assert list(_targets(other)) == []
