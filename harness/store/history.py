@@ -125,16 +125,14 @@ class Durations:
         for past in best.values():
             groups.setdefault(past.framework, []).append(past.seconds)
         self._medians = {name: statistics.median(found) for name, found in groups.items()}
+        self._median = statistics.median(self._cells.values()) if self._cells else None
         self.runs = sorted({past.run for past in best.values()}, reverse=True)
 
     def seconds(self, cell: str) -> float | None:
         """Return the seconds that a cell will take, by its id; None without any history."""
         if cell in self._cells:
             return self._cells[cell]
-        framework = cell.split("-")[2]
-        if framework in self._medians:
-            return self._medians[framework]
-        return statistics.median(self._cells.values()) if self._cells else None
+        return self._medians.get(cell.split("-")[2], self._median)
 
     def total(self, cells: Sequence[str], processes: int) -> float | None:
         """Return the seconds that processes take for cells together; None without any history."""
