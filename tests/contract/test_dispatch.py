@@ -88,8 +88,9 @@ def test_the_order_of_another_plugin_wins(project, when):
         (["-n0", "-m", "slow_matrix"], False),
     ],
 )
-def test_datasets_stay_together_where_nothing_else_was_asked_for(project, arguments, together):
-    project.makeconftest(
+def test_datasets_stay_together_where_nothing_else_was_asked_for(pytester, arguments, together):
+    pytester.makepyfile("def test_ordinary(): pass")
+    pytester.makeconftest(
         """
         from harness.reporter import RUN
 
@@ -97,7 +98,7 @@ def test_datasets_stay_together_where_nothing_else_was_asked_for(project, argume
             print("together:", config.stash[RUN]["together"])
         """
     )
-    result = project.runpytest_inprocess("--collect-only", "-q", *arguments)
+    result = pytester.runpytest_inprocess("--collect-only", "-q", *arguments)
     result.stdout.fnmatch_lines([f"together: {together}"])
 
 
