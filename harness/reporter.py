@@ -97,11 +97,15 @@ def _find_resumed(config: pytest.Config) -> Path:
     from ml.core.errors import MatrixError
 
     settings = config.stash[SETTINGS]
+    name = None if settings.resume == NEWEST else settings.resume
     try:
-        folder = find_run(settings.reports, None if settings.resume == NEWEST else settings.resume)
+        folder = find_run(settings.reports, name)
         config.stash[HELD] = hold_run(folder)
     except MatrixError as problem:
-        raise pytest.UsageError(f"--matrix-resume: {problem}") from None
+        text = f"--matrix-resume: {problem}"
+        if name and Path(config.invocation_params.dir, name.partition("::")[0]).exists():
+            text += f"; to go on with the newest in {name}, write --matrix-resume={NEWEST} {name}"
+        raise pytest.UsageError(text) from None
     return folder
 
 

@@ -137,7 +137,7 @@ def test_a_torn_line_is_told_in_the_terminal_and_on_the_page(interrupted, resume
     assert "resumed once" in page
 
 
-@pytest.mark.parametrize("name", ["nothing", "../20"])
+@pytest.mark.parametrize("name", ["nothing", "test_wine.py"])
 def test_a_run_that_there_is_none_of_is_a_usage_error_that_lists_them(
     resumed, interrupted, monkeypatch, capsys, name
 ):
@@ -148,6 +148,7 @@ def test_a_run_that_there_is_none_of_is_a_usage_error_that_lists_them(
     told = capsys.readouterr().err
     assert f"--matrix-resume: there is no run {name!r}" in told
     assert f"the newest are {folder.name}" in told
+    assert ("write --matrix-resume=newest test_wine.py" in told) == (name == "test_wine.py")
 
 
 def test_a_record_is_reused_until_a_module_of_its_cell_changes(
