@@ -82,6 +82,8 @@ def interrupted(tmp_path_factory):
     (path / "pytest.ini").write_text("[pytest]\n")
     done = run_pytest(path, *SMALL)
     left = [process for process in psutil.process_iter() if str(path) in folder_of(process)]
+    # What only tracks resources ends by itself, once it sees that it is alone.
+    _, left = psutil.wait_procs(left, timeout=10)
     [folder] = list_runs(path / "reports")
     kept = lines_of(folder, "record")
     with (folder / JOURNAL).open("ab") as stream:
