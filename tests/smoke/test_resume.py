@@ -83,7 +83,8 @@ def interrupted(tmp_path_factory):
     done = run_pytest(path, *SMALL)
     left = [process for process in psutil.process_iter() if str(path) in folder_of(process)]
     # What only tracks resources ends by itself, once it sees that it is alone.
-    _, left = psutil.wait_procs(left, timeout=10)
+    psutil.wait_procs(left, timeout=10)
+    left = [process for process in left if str(path) in folder_of(process)]
     [folder] = list_runs(path / "reports")
     kept = lines_of(folder, "record")
     with (folder / JOURNAL).open("ab") as stream:
