@@ -1,9 +1,8 @@
-"""Offer `mlmatrix …`: the data room's commands, the frameworks' health and parity, the page."""
+"""Offer `mlmatrix …`: the data room, the frameworks' health and parity, what changed, the page."""
 
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import os
 import subprocess
@@ -33,10 +32,18 @@ def main(arguments: list[str] | None = None) -> int:
     parity = commands.add_parser("parity", help="how far the frameworks are apart, rung by rung")
     parity.add_argument("run", nargs="?", metavar="RUN", help="a run's name (default: the newest)")
     parity.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
-    for command in (report, parity):
+    why = commands.add_parser("why", help="what changed for a cell since its last record")
+    why.add_argument("cell", metavar="CELL", help="dataset-algorithm-framework-mode")
+    for command in (report, parity, why):
         command.add_argument("--reports", default="reports", metavar="DIR", help="default: reports")
-    options = parser.parse_args(given)
+    # What follows -- is for pytest, and none of ours.
+    own, *rest = _split(given)
+    options = parser.parse_args(own)
+    if rest and options.command != "why":
+        parser.error("arguments after -- belong to `mlmatrix why CELL` alone")
     try:
+        if options.command == "why":
+            return _why(options.cell, Path(options.reports), rest[0] if rest else None)
         if options.command == "parity":
             return _parity(Path(options.reports), options.run, options.format)
         if options.command == "frameworks":
@@ -45,6 +52,20 @@ def main(arguments: list[str] | None = None) -> int:
     except MatrixError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
+
+
+def _split(arguments: list[str]) -> list[list[str]]:
+    if "--" not in arguments:
+        return [arguments]
+    place = arguments.index("--")
+    return [arguments[:place], arguments[place + 1 :]]
+
+
+def _why(cell: str, reports: Path, arguments: list[str] | None) -> int:
+    from harness.why import explain_cell
+
+    print("\n".join(explain_cell(cell, reports, arguments)))
+    return 0
 
 
 def _data(arguments: list[str]) -> int:
@@ -71,11 +92,11 @@ def _frameworks(options: argparse.Namespace) -> int:
 
 
 def _parity(reports: Path, name: str | None, form: str) -> int:
-    from harness.store.journal import read_run
+    from harness.store.journal import find_run, read_run
     from harness.store.ladder import list_comparisons
     from harness.terminal import describe_ladder, ladder_as_json
 
-    folder = _choose(_list_runs(reports), name)
+    folder = find_run(reports, name)
     run = read_run(folder)
     for text in run.damage:
         print(f"damaged: {text}", file=sys.stderr)
@@ -95,34 +116,7 @@ def _parity(reports: Path, name: str | None, form: str) -> int:
 
 def _report(reports: Path) -> int:
     from harness.report.site import write_site
-    from harness.store.journal import read_run
+    from harness.store.journal import list_runs, read_run
 
-    print(write_site(reports, [read_run(folder) for folder in _list_runs(reports)]))
+    print(write_site(reports, [read_run(folder) for folder in list_runs(reports)]))
     return 0
-
-
-def _list_runs(reports: Path) -> list[Path]:
-    from harness.store.journal import list_runs
-
-    runs = list_runs(reports)
-    if not runs:
-        raise MatrixError(
-            f"there are no runs in {reports / 'runs'}",
-            remedy="run `pytest -m slow_matrix` first, or name another folder with --reports",
-        )
-    return runs
-
-
-def _choose(runs: list[Path], name: str | None) -> Path:
-    if name is None:
-        return runs[0]
-    # The name is looked up and never joined to a path.
-    for folder in runs:
-        if folder.name == name:
-            return folder
-    names = [folder.name for folder in runs]
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    raise MatrixError(
-        f"there is no run {name!r} in {runs[0].parent}",
-        remedy=f"did you mean {near[0]!r}?" if near else f"the newest is {names[0]!r}",
-    )

@@ -31,11 +31,6 @@ class Extensions:
     gates: tuple[Gate, ...]
     project: tuple[Path, ...]
 
-    @property
-    def orders_cells(self) -> bool:
-        """Tell whether a hook may have put the cells in an order of its own."""
-        return bool(self.config.hook.pytest_matrix_cells.get_hookimpls())
-
     def arrange(self, cells: list[Cell]) -> list[Cell]:
         """Return the cells as the hooks filter and order them; raises ValueError for new ones."""
         known = {cell.id for cell in cells}

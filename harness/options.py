@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -273,6 +274,17 @@ def read_retry(text: str) -> dict[str, int]:
             )
         policy.update(dict.fromkeys(outcomes, int(count)))
     return policy
+
+
+def without_resume(command: Sequence[str]) -> list[str]:
+    """Return a command without its `--matrix-resume`, and without the run that it names."""
+    kept: list[str] = []
+    names_run = False
+    for part in command:
+        names_run, was_named = part == "--matrix-resume", names_run and part[:1] != "-"
+        if not names_run and not was_named and not part.startswith("--matrix-resume="):
+            kept.append(part)
+    return kept
 
 
 def _choice(config: pytest.Config, name: str, choices: tuple[str, ...]) -> str:

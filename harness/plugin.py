@@ -9,12 +9,22 @@ import pytest
 
 from harness.markers import TRACKS, marks_of, read_marker, register_markers, tracks_of
 from harness.options import add_options, read_settings
-from harness.reporter import FACTS, RUN, RUN_INPUT, SETTINGS, Reporter, new_run, open_journal
+from harness.reporter import (
+    FACTS,
+    RUN,
+    RUN_INPUT,
+    SETTINGS,
+    Reporter,
+    choose_run,
+    groups_datasets,
+    open_journal,
+)
 
 if TYPE_CHECKING:
     from harness.options import Settings
     from harness.session import CellRun, MatrixSession
 
+_undistributed_key = pytest.StashKey[bool]()
 _session_key = pytest.StashKey["MatrixSession"]()
 _facts_key = pytest.StashKey[dict[str, Any]]()
 _handle_key = pytest.StashKey["CellRun"]()
@@ -32,6 +42,16 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hookspecs)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    """Notice, before xdist sets one, that no way to distribute tests was asked for."""
+    option = config.option
+    config.stash[_undistributed_key] = getattr(option, "dist", "no") == "no" and not getattr(
+        option, "distload", False
+    )
+    return (yield)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, and the reporter where this process is no worker of xdist."""
     register_markers(config)
@@ -43,9 +63,12 @@ def pytest_configure(config: pytest.Config) -> None:
             check_required(settings.require)
         except ValueError as problem:
             raise pytest.UsageError(str(problem)) from None
-    config.stash[RUN] = getattr(config, "workerinput", {}).get(RUN_INPUT) or new_run(config)
+    config.stash[RUN] = getattr(config, "workerinput", {}).get(RUN_INPUT) or choose_run(config)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Reporter(config), "mlmatrix-reporter")
+        if getattr(config.option, "dist", "no") != "no":
+            is_default = config.stash.get(_undistributed_key, False)
+            config.stash[RUN]["together"] = groups_datasets(config, is_default)
         _set_selection_up(config, settings)
 
 
@@ -69,6 +92,16 @@ def _set_selection_up(config: pytest.Config, settings: Settings) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker of xdist the run that it belongs to."""
     node.workerinput[RUN_INPUT] = node.config.stash[RUN]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep a dataset's cells in one process."""
+    if not config.stash[RUN]["together"]:
+        return None
+    from harness.dispatch import make_scheduler
+
+    return make_scheduler(config, log)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -113,9 +146,13 @@ def pytest_make_collect_report(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the tracks in their order, those without one first; deselect what was not asked for."""
+    """Put the tracks in their order, the longest cells first; deselect what was not asked for.
+
+    Other plugins order after this, so that theirs is the one that counts.
+    """
     order = {name: position for position, name in enumerate(TRACKS)}
-    items.sort(key=lambda item: min((order[name] for name in tracks_of(item)), default=-1))
+    ranks = {item: min((order[name] for name in tracks_of(item)), default=-1) for item in items}
+    items.sort(key=ranks.__getitem__)
     selection = config.stash[SETTINGS].selection
     if selection:
         from harness.selection import is_selected
@@ -125,6 +162,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
         if dropped:
             config.hook.pytest_deselected(items=dropped)
+    arranged = config.hook.pytest_matrix_cells.get_hookimpls()
+    if (
+        config.stash[RUN]["history"]
+        and not arranged
+        and any(item.get_closest_marker("matrix") for item in items)
+    ):
+        from harness.dispatch import order_cells
+
+        order_cells(config, items, ranks)
 
 
 @pytest.fixture

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import secrets
+import shlex
 import time
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -12,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.options import Settings
+from harness.options import NEWEST, Settings, without_resume
 
 if TYPE_CHECKING:
+    from harness.store.history import Durations
     from harness.store.journal import Journal
     from harness.terminal import Progress
 
 RUN = pytest.StashKey[dict[str, Any]]()
 SETTINGS = pytest.StashKey[Settings]()
+HELD = pytest.StashKey[int]()
 FACTS = "mlmatrix"
 RUN_INPUT = "mlmatrix_run"
 REASON_CHARACTERS = 4000
@@ -28,13 +33,80 @@ REASON_CHARACTERS = 4000
 _cell_in_node = re.compile(r"[\[-](\w+-\w+-\w+-(?:train|sweep|distill))(?=[\]-])")
 
 
-def new_run(config: pytest.Config) -> dict[str, Any]:
-    """Name a new run: UTC time and a random tail, so that names sort by time."""
+# An expression of -m that asks for the matrix, and not for what is left without it.
+_asks_for_matrix = re.compile(r"(?<!not )\bslow_matrix\b")
+
+
+def cells_in(node: str) -> list[str]:
+    """Return the ids of the cells in a test's name."""
+    return _cell_in_node.findall(node)
+
+
+def groups_datasets(config: pytest.Config, is_default: bool) -> bool:
+    """Tell whether a dataset's cells go to one process of xdist.
+
+    They do with `--dist loadgroup`, and where the way to distribute was left to xdist in a
+    session that asks for the track of the matrix.
+    """
+    dist = getattr(config.option, "dist", "no")
+    asked = bool(_asks_for_matrix.search(config.option.markexpr or ""))
+    return dist == "loadgroup" or (dist == "load" and is_default and asked)
+
+
+def choose_run(config: pytest.Config) -> dict[str, Any]:
+    """Return the run to resume, else name a new one; raises pytest.UsageError for an unknown one.
+
+    A name is UTC time and a random tail, so that names sort by time.
+    """
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    return {
+    run: dict[str, Any] = {
         "name": f"{stamp}-{secrets.token_hex(3)}",
         "command": ["pytest", *(str(part) for part in config.invocation_params.args)],
+        "resumed_at": None,
+        "history": _list_history(config),
+        "together": False,
     }
+    if config.stash[SETTINGS].resume is not None:
+        from harness.store.history import JOURNAL
+
+        folder = _find_resumed(config)
+        run |= {"name": folder.name, "resumed_at": (folder / JOURNAL).stat().st_size}
+    return run
+
+
+def _list_history(config: pytest.Config) -> list[tuple[str, int]]:
+    # All processes of xdist must see the same, or they would order their tests differently.
+    if not (config.stash[SETTINGS].reports / "runs").is_dir():
+        return []
+    from harness.store.history import RUNS_TIMED, list_sizes
+
+    return list_sizes(config.stash[SETTINGS].reports, RUNS_TIMED)
+
+
+def open_history(config: pytest.Config) -> Durations:
+    """Return what earlier runs tell of how long cells take."""
+    from harness.store.history import Durations, read_past
+
+    settings = config.stash[SETTINGS]
+    past = read_past(settings.reports, config.stash[RUN]["history"])
+    return Durations(past, settings.rows, settings.replicates)
+
+
+def _find_resumed(config: pytest.Config) -> Path:
+    from harness.store.journal import find_run, hold_run
+    from ml.core.errors import MatrixError
+
+    settings = config.stash[SETTINGS]
+    name = None if settings.resume == NEWEST else settings.resume
+    try:
+        folder = find_run(settings.reports, name)
+        config.stash[HELD] = hold_run(folder)
+    except MatrixError as problem:
+        text = f"--matrix-resume: {problem}"
+        if name and Path(config.invocation_params.dir, name.partition("::")[0]).exists():
+            text += f"; to go on with the newest in {name}, write --matrix-resume={NEWEST} {name}"
+        raise pytest.UsageError(text) from None
+    return folder
 
 
 def open_journal(config: pytest.Config) -> Journal:
@@ -46,6 +118,7 @@ def open_journal(config: pytest.Config) -> Journal:
     return Journal(
         settings.reports / "runs" / run["name"],
         lambda name: describe_run(name, settings.root, tuple(run["command"]), settings.runtime),
+        run["resumed_at"],
     )
 
 
@@ -58,6 +131,8 @@ class Reporter:
         self._cells: set[str] = set()
         self._page: Path | None = None
         self._problem: str | None = None
+        self._begun = False
+        self._stopped = False
 
     @cached_property
     def _journal(self) -> Journal:
@@ -78,6 +153,37 @@ class Reporter:
         """Take the cells that xdist's workers will run."""
         self._expect(ids)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self) -> None:
+        """Say, before the first test, what of a resumed run is left and how long it will take."""
+        if self._begun or not self._cells:
+            return
+        self._begun = True
+        cells = self._cells
+        if self._config.stash[RUN]["resumed_at"] is not None:
+            cells = cells - self._resume()
+        from harness.terminal import describe_estimate
+
+        tx = getattr(self._config.option, "tx", None)
+        reuse = self._config.stash[SETTINGS].reuse
+        history = open_history(self._config)
+        line = describe_estimate(sorted(cells), history, len(tx or [1]), reuse)
+        if line is not None:
+            self._write(line)
+
+    def _resume(self) -> set[str]:
+        from harness.store.environment import describe_resumption
+        from harness.store.journal import read_run
+
+        run = self._config.stash[RUN]
+        self._journal.resume(describe_resumption(self._config.rootpath, tuple(run["command"])))
+        known = {r.cell for r in read_run(self._journal.folder).records if r.is_final}
+        kept = len(known & self._cells)
+        self._write(
+            f"matrix: resuming {run['name']}: {kept} of {len(self._cells)} cells have their record"
+        )
+        return known
+
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Write how a cell's test ended, and say now and then how far the matrix is."""
@@ -95,17 +201,31 @@ class Reporter:
                 seconds=report.duration,
             )
         )
+        self._hold()
         line = self._progress.update(facts["cell"] or report.nodeid, report.failed)
+        if line:
+            self._write(line)
+
+    def _hold(self) -> None:
+        from harness.store.journal import hold_run
+        from ml.core.errors import MatrixError
+
+        if HELD not in self._config.stash:
+            with contextlib.suppress(MatrixError):
+                self._config.stash[HELD] = hold_run(self._journal.folder)
+
+    def _write(self, line: str) -> None:
         terminal = self._config.pluginmanager.get_plugin("terminalreporter")
-        if line and terminal is not None:
-            terminal.ensure_newline()
-            writer = self._config.get_terminal_writer()
-            if writer.width_of_current_line:
-                writer.line()
-            writer.line(line)
+        if terminal is None:
+            return
+        terminal.ensure_newline()
+        writer = self._config.get_terminal_writer()
+        if writer.width_of_current_line:
+            writer.line()
+        writer.line(line)
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Close the journal of a session that had cells, and make its page."""
         if "_journal" not in self.__dict__ or not self._journal.exists:
             return
@@ -113,6 +233,8 @@ class Reporter:
         from harness.store.record import End
         from ml.core.errors import MatrixError
 
+        stops = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+        self._stopped = exitstatus in stops or bool(session.shouldstop or session.shouldfail)
         seconds = time.perf_counter() - self._started
         self._journal.append(End(finished=now(), exit_status=int(exitstatus), seconds=seconds))
         self._journal.close_claims()
@@ -147,9 +269,22 @@ class Reporter:
             terminalreporter.write_line(f"report: {self._shown(self._page)}")
         if self._problem is not None:
             terminalreporter.write_line(self._problem, red=True)
+        left = self._cells - {record.cell for record in run.records if record.is_final}
+        if self._stopped and left:
+            command = [*without_resume(self._config.stash[RUN]["command"]), "--matrix-resume"]
+            terminalreporter.write_line(
+                f"{len(left)} of {len(self._cells)} cells have no record; to go on: "
+                f"{shlex.join(command)}={run.folder.name}"
+            )
+
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """Let others resume the run."""
+        if HELD in config.stash:
+            os.close(config.stash[HELD])
+            del config.stash[HELD]
 
     def _expect(self, nodes: Iterable[str]) -> None:
-        self._cells.update(found for node in nodes for found in _cell_in_node.findall(node))
+        self._cells.update(found for node in nodes for found in cells_in(node))
 
     def _shown(self, path: Path) -> str:
         here = self._config.invocation_params.dir

@@ -16,8 +16,10 @@ from harness.gates.parity import compare_siblings
 from harness.gates.score import score_result
 from harness.markers import MatrixMarker
 from harness.options import Settings
+from harness.store.fingerprint import Cache, Lookup
 from harness.store.journal import Journal, now
-from harness.store.record import Record
+from harness.store.record import Record, Verdict
+from harness.store.sources import Sources, project_roots
 from ml.core.contracts import ErrorInfo, Failure, Framework, TrainResult
 
 
@@ -41,6 +43,8 @@ class MatrixSession:
         self._executor: Executor | None = None
         self._records: dict[str, Record] = {}
         self.left_out: set[str] = set()
+        roots = (*extensions.project, *project_roots(settings.root))
+        self._cache = Cache(settings.reports, Sources(tuple(dict.fromkeys(roots))))
 
     def select(self, marker: MatrixMarker) -> list[Cell | BrokenDataset]:
         """Return the marker's cells, then the descriptors that are broken, to be reported."""
@@ -65,10 +69,10 @@ class MatrixSession:
                 with self._journal.claim(cell.id):
                     found = self._journal.find(cell.id)
                     if found is None:
-                        return self._run(cell)
+                        return self._settle(cell)
                     self._records[cell.id] = found
             else:
-                return self._run(cell)
+                return self._settle(cell)
         return self._records[cell.id]
 
     def known(self, cell: Cell) -> Record | None:
@@ -81,15 +85,48 @@ class MatrixSession:
             self._executor.close()
             self._executor = None
 
+    def look_up(self, cell: Cell, find: bool = True) -> Lookup:
+        """Return the cell's fingerprint and, where ``find`` asks, the record that may be reused."""
+        return self._cache.look_up(cell.to_request(), cell.frameworks, find)
+
+    def find_final(self, cell: Cell) -> Record | None:
+        """Return the record that a cell of a resumed run has already, None where it has to run.
+
+        A record of another request, as after a change of options, is not the cell's.
+        """
+        record = self._journal.find_earlier(cell.id)
+        if record is None or not record.is_final:
+            return None
+        return record if record.request == cell.to_request().model_dump(mode="json") else None
+
+    def _settle(self, cell: Cell) -> Record:
+        final = self.find_final(cell)
+        if final is None:
+            return self._run(cell)
+        record = judge_again(cell, final, self.extensions.gates)
+        if record != final:
+            self._journal.append(record)
+        self._records[cell.id] = record
+        return record
+
     def _run(self, cell: Cell) -> Record:
         started = now()
-        execution = self._execute(cell)
-        gates = self.extensions.gates
-        record = self._journal.append_judged(
-            cell.dataset,
-            cell.algorithm,
-            lambda before: make_record(self._journal.run, cell, execution, started, before, gates),
-        )
+        # Before the cell runs: what its worker is going to import is what is hashed.
+        lookup = self.look_up(cell, find=self.settings.reuse and self.missing(cell) is None)
+        past = lookup.record
+        execution = Execution(response_of(past), past.seconds) if past else self._execute(cell)
+        origin = {
+            "fingerprint": lookup.parts,
+            "key": lookup.key if lookup.is_current() else None,
+            "reused": (past.reused or past.run) if past else None,
+        }
+
+        def judge(before: Sequence[Record]) -> Record:
+            gates = self.extensions.gates
+            record = make_record(self._journal.run, cell, execution, started, before, gates)
+            return record.model_copy(update=origin)
+
+        record = self._journal.append_judged(cell.dataset, cell.algorithm, judge)
         self._records[cell.id] = record
         self.extensions.observe(record)
         return record
@@ -155,8 +192,6 @@ def make_record(
     score = score_result(result) if result else None
     comparisons = compare_siblings(cell, result, before) if result else ()
     verdicts = judge_cell(cell, response, score, comparisons, gates)
-    broken = [verdict for verdict in verdicts if verdict.breaks]
-    reason = failure.error.message if failure else "; ".join(f"{v.gate}: {v.text}" for v in broken)
     return Record(
         run=run,
         cell=cell.id,
@@ -166,7 +201,7 @@ def make_record(
         mode=cell.mode,
         task=cell.task,
         outcome=failure.outcome if failure else "ok",
-        reason=reason,
+        reason=_reason(failure, verdicts),
         started=started,
         seconds=execution.seconds,
         limit_seconds=cell.timeout,
@@ -177,3 +212,26 @@ def make_record(
         request=cell.to_request().model_dump(mode="json"),
         result=result,
     )
+
+
+def judge_again(cell: Cell, record: Record, gates: Sequence[Gate] = ()) -> Record:
+    """Return the record as today's gates judge it, beside the cells that it was compared with."""
+    response = response_of(record)
+    score = score_result(response) if isinstance(response, TrainResult) else None
+    verdicts = judge_cell(cell, response, score, record.comparisons, gates)
+    reason = _reason(None if isinstance(response, TrainResult) else response, verdicts)
+    return record.model_copy(update={"score": score, "verdicts": verdicts, "reason": reason})
+
+
+def response_of(record: Record) -> TrainResult | Failure:
+    """Return the response that a record was made of."""
+    if record.result is not None:
+        return record.result
+    error = record.error or ErrorInfo(code="unknown", message=record.reason)
+    return Failure(id=record.cell, outcome=record.outcome, error=error)
+
+
+def _reason(failure: Failure | None, verdicts: Sequence[Verdict]) -> str:
+    if failure is not None:
+        return failure.error.message
+    return "; ".join(f"{v.gate}: {v.text}" for v in verdicts if v.breaks)

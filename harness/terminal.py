@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.report.text import count
+from harness.store.history import Durations
 from harness.store.journal import RunJournal
 from harness.store.ladder import Compared, list_comparisons, sum_up_pairs
 from harness.store.record import RUNGS, Record, Rung
@@ -19,11 +21,29 @@ TABLE = "framework cells ok failed expected unavailable beat-baseline training d
 
 def describe_record(record: Record) -> str:
     """Return one cell in one phrase: metric, baseline and time, or outcome and reason."""
+    took = f"{record.seconds:.1f} s" + (f" in {record.reused}, reused" if record.reused else "")
     if record.score is None:
-        return f"{record.outcome}: {record.reason} ({record.seconds:.1f} s)"
+        return f"{record.outcome}: {record.reason} ({took})"
     score = record.score
+    return f"{score.metric} {score.value:.4g} (baseline {score.baseline:.4g}) {took}"
+
+
+def describe_estimate(
+    cells: Sequence[str], durations: Durations, processes: int, reuse: bool
+) -> str | None:
+    """Return how long the cells will take by earlier records, None where there are none.
+
+    With ``reuse`` some of them may take no time, which is known only when their turn comes.
+    """
+    seconds = durations.total(cells, processes)
+    if seconds is None:
+        return None
+    newest, *others = durations.runs
+    more = f" and of {count(len(others), 'run')} before it" if others else ""
+    most = "at most " if reuse else ""
     return (
-        f"{score.metric} {score.value:.4g} (baseline {score.baseline:.4g}) {record.seconds:.1f} s"
+        f"matrix: {most}about {_duration(seconds)} for {count(len(cells), 'cell')}, "
+        f"by the records of {newest}{more}"
     )
 
 
@@ -116,6 +136,10 @@ def summarize_run(journal: RunJournal) -> list[str]:
     ]
     if stale:
         lines += ["", "passed against the declaration:", *stale]
+    reused = Counter(record.reused for record in journal.records if record.reused)
+    if reused:
+        lines += ["", f"reused: {count(reused.total(), 'cell')} that nothing has changed for"]
+        lines += [f"  {number} of run {name}" for name, number in sorted(reused.items())]
     lines += [f"damaged: {text}" for text in journal.damage]
     return lines
 

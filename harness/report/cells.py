@@ -32,9 +32,13 @@ class Number:
 
 @dataclass(frozen=True)
 class Detail:
-    """Hold what a row opens to; ``facts`` and ``metrics`` have one text per replicate."""
+    """Hold what a row opens to; ``facts`` and ``metrics`` have one text per replicate.
+
+    ``reused`` names the run that trained the cell, None where the page's own run did.
+    """
 
     reason: str
+    reused: str | None
     data: str
     model: str
     verdicts: tuple[Verdict, ...]
@@ -155,6 +159,7 @@ def _build_detail(record: Record, compared: Sequence[Compared]) -> Detail:
     names = dict.fromkeys(name for r in replicates for name in (*r.metrics, *r.baseline))
     return Detail(
         reason=record.reason,
+        reused=record.reused,
         data=_describe_data(result.data) if result else "",
         model=_describe_model(result) if result else "",
         verdicts=record.verdicts,

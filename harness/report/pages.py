@@ -51,7 +51,7 @@ class RunSummary:
     """Hold a run in one line; ``name`` is its folder's name.
 
     ``finished`` is false for a run that was cut off, interrupted or broken by pytest; ``took``
-    is empty where the end is not known.
+    is empty where it is not known, as where sessions were cut off and resumed.
     """
 
     name: str
@@ -108,6 +108,7 @@ class RunPage:
     tone: Literal["good", "warn", "bad"]
     command: str
     tests: str
+    reused: str
     damage: tuple[str, ...]
     kinds: tuple[str, ...]
     failed: tuple[CellReport, ...]
@@ -132,6 +133,9 @@ def summarize_run(run: RunJournal) -> RunSummary:
         ending = "cut off: its journal has no end"
     else:
         ending = EXITS.get(end.exit_status, f"ended with exit status {end.exit_status}")
+    if run.resumed:
+        times = "once" if len(run.resumed) == 1 else f"{len(run.resumed)} times"
+        ending += f" (resumed {times})"
     return RunSummary(
         name=run.folder.name,
         started=write_moment(head.started if head else None),
@@ -145,7 +149,7 @@ def summarize_run(run: RunJournal) -> RunSummary:
             unavailable=states["unavailable"],
         ),
         failed_tests=len(_unexplained(run)),
-        took=write_seconds(end.seconds) if end else "",
+        took=write_seconds(end.seconds) if end and not run.resumed else "",
         finished=end is not None and end.exit_status in (0, 1),
         ending=ending,
     )
@@ -180,6 +184,7 @@ def build_run_page(run: RunJournal, earlier: Sequence[RunSummary]) -> RunPage:
         tone=_choose_tone(run, summary),
         command=shlex.join(run.head.command) if run.head else "",
         tests=", ".join(f"{number} {status}" for status, number in statuses.most_common()),
+        reused=_count_reused(records),
         damage=run.damage,
         kinds=_count_kinds(records),
         failed=reports("failed"),
@@ -324,6 +329,11 @@ def _count_kinds(records: Sequence[Record]) -> tuple[str, ...]:
         else:
             kinds.update(verdict.gate for verdict in record.verdicts if verdict.breaks)
     return tuple(f"{number} × {kind}" for kind, number in kinds.most_common())
+
+
+def _count_reused(records: Sequence[Record]) -> str:
+    number = sum(record.reused is not None for record in records)
+    return f"{count(number, 'cell')} reused from earlier runs" if number else ""
 
 
 def _write_commit(head: Head | None) -> str:

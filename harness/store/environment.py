@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from harness.store.journal import now
-from harness.store.record import Head
+from harness.store.record import Head, Resumed
 from ml.core.contracts import RuntimeSpec
 
 PACKAGES = (
@@ -45,13 +45,18 @@ def describe_run(run: str, root: Path, command: tuple[str, ...], runtime: Runtim
         git_dirty=None if status is None else bool(status),
         python=platform.python_version(),
         platform=platform.platform(),
-        cpu=_cpu(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
+        cpu=processor(),
+        cores=cores(),
         memory_bytes=psutil.virtual_memory().total,
         threads_per_worker=runtime.threads,
         runtime=runtime,
         packages={name: found for name in PACKAGES if (found := _version(name))},
     )
+
+
+def describe_resumption(root: Path, command: tuple[str, ...]) -> Resumed:
+    """Return the line that says that a session in ``root`` goes on with a run now."""
+    return Resumed(started=now(), command=command, git_commit=_git(root, "rev-parse", "HEAD"))
 
 
 def _git(root: Path, *arguments: str) -> str | None:
@@ -75,11 +80,15 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _cpu() -> str:
+def processor() -> str:
+    """Return the processor's model."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -87,3 +96,16 @@ def _cpu() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def accelerators() -> list[str]:
+    """Return the models of the graphics processors that the machine shows, without a framework."""
+    found = []
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        try:
+            lines = path.read_text().splitlines()
+        except OSError:
+            continue
+        found += [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
+    # A container may show the devices alone.
+    return found or [path.name for path in sorted(Path("/dev").glob("nvidia[0-9]*"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fcntl
 import os
 import shutil
@@ -13,16 +14,20 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.store.record import End, Head, Record, TestLine, parse_line
+from harness.store.history import JOURNAL as JOURNAL
+from harness.store.record import End, Head, Line, Record, Resumed, TestLine, parse_line
+from ml.core.errors import MatrixError
 
-JOURNAL = "records.jsonl"
 # A record's names stand first in its line, and are short.
 MARK_WITHIN = 600
 
 
 @dataclass(frozen=True)
 class RunJournal:
-    """Hold what a journal says; ``damage`` names each line that could not be read."""
+    """Hold what a journal says; ``damage`` names each line that could not be read.
+
+    ``end`` is that of the last session that wrote to it, None where that was cut off.
+    """
 
     folder: Path
     head: Head | None
@@ -30,6 +35,7 @@ class RunJournal:
     tests: tuple[TestLine, ...]
     end: End | None
     damage: tuple[str, ...]
+    resumed: tuple[Resumed, ...] = ()
 
 
 def now() -> str:
@@ -41,12 +47,17 @@ class Journal:
     """Append lines to a run's journal; several processes may do so at once.
 
     The first line makes the run's folder and is preceded by the head, so that a session
-    without cells leaves nothing behind.
+    without cells leaves nothing behind. Where a run is resumed, ``resumed_at`` is how many bytes
+    its journal had: what stands there is of earlier sessions.
     """
 
-    def __init__(self, folder: Path, make_head: Callable[[str], Head]) -> None:
+    def __init__(
+        self, folder: Path, make_head: Callable[[str], Head], resumed_at: int | None = None
+    ) -> None:
         self.folder = folder
         self._make_head = make_head
+        self._resumed_at = resumed_at or 0
+        self._earlier = 0
         self._read_up_to = 0
         self._lines: list[bytes] = []
 
@@ -60,12 +71,20 @@ class Journal:
         """Tell whether any line has been written."""
         return (self.folder / JOURNAL).exists()
 
-    def append(self, line: Record | TestLine | End) -> None:
+    def append(self, line: Record | TestLine | Resumed | End) -> None:
         """Append one whole line and hand it to the operating system.
 
         A line that a killed process left torn is closed first, so that it costs only itself.
         """
         with self._locked() as handle:
+            self._write(handle, line)
+
+    def resume(self, line: Resumed) -> None:
+        """Say that a session goes on with the run; a head that was torn is written again."""
+        known = read_run(self.folder).head
+        with self._locked() as handle:
+            if known is None and os.fstat(handle).st_size:
+                self._write(handle, self._make_head(self.run))
             self._write(handle, line)
 
     def append_judged(
@@ -98,9 +117,12 @@ class Journal:
         shutil.rmtree(self.folder / "locks", ignore_errors=True)
 
     def find(self, cell: str) -> Record | None:
-        """Return the cell's record if this run has one already, from whichever process."""
-        found = _select(self._read_lines(), f'"cell":"{cell}"')
-        return next((record for record in found if record.cell == cell), None)
+        """Return the cell's last record of this session, from whichever process."""
+        return _last(self._read_lines()[self._earlier :], cell)
+
+    def find_earlier(self, cell: str) -> Record | None:
+        """Return the cell's last record of the sessions before the run was resumed."""
+        return _last(self._read_lines()[: self._earlier], cell)
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
@@ -112,7 +134,7 @@ class Journal:
         finally:
             os.close(handle)
 
-    def _write(self, handle: int, line: Record | TestLine | End) -> None:
+    def _write(self, handle: int, line: Line) -> None:
         size = os.fstat(handle).st_size
         content = b""
         if size == 0:
@@ -137,9 +159,18 @@ class Journal:
         except FileNotFoundError:
             return []
         whole = content[: content.rfind(b"\n") + 1]
+        if self._read_up_to < self._resumed_at:
+            # A line that was torn is closed by the next one that is written.
+            before = whole[: self._resumed_at - self._read_up_to]
+            self._earlier = len(self._lines) + len(before.splitlines())
         self._read_up_to += len(whole)
         self._lines += whole.splitlines()
         return self._lines
+
+
+def _last(lines: Iterable[bytes], cell: str) -> Record | None:
+    found = [record for record in _select(lines, f'"cell":"{cell}"') if record.cell == cell]
+    return found[-1] if found else None
 
 
 def _select(lines: Iterable[bytes], mark: str) -> Iterator[Record]:
@@ -157,16 +188,18 @@ def _select(lines: Iterable[bytes], mark: str) -> Iterator[Record]:
 def read_run(folder: Path) -> RunJournal:
     """Read a run's journal; a line that cannot be read becomes a sentence in ``damage``.
 
-    Where a cell has several records, the last one counts.
+    Where a cell has several records, the last one counts; of a test, the last session's lines.
     """
     path = folder / JOURNAL
     head: Head | None = None
     end: End | None = None
     records: dict[str, Record] = {}
-    tests = []
+    tests: dict[str, list[TestLine]] = {}
     damage = []
+    resumed: list[Resumed] = []
+    session: dict[str, int] = {}
     try:
-        lines = path.read_bytes().splitlines()
+        lines = _read_whole(path).splitlines()
     except OSError as problem:
         lines = []
         damage.append(f"{path} cannot be read: {problem.strerror}")
@@ -185,10 +218,31 @@ def read_run(folder: Path) -> RunJournal:
             case Record():
                 records[line.cell] = line
             case TestLine():
-                tests.append(line)
+                if session.get(line.node) != len(resumed):
+                    tests.pop(line.node, None)
+                session[line.node] = len(resumed)
+                tests.setdefault(line.node, []).append(line)
+            case Resumed():
+                resumed.append(line)
+                end = None
             case End():
                 end = line
-    return RunJournal(folder, head, tuple(records.values()), tuple(tests), end, tuple(damage))
+    return RunJournal(
+        folder,
+        head,
+        tuple(records.values()),
+        tuple(line for lines_of_node in tests.values() for line in lines_of_node),
+        end,
+        tuple(damage),
+        tuple(resumed),
+    )
+
+
+def _read_whole(path: Path) -> bytes:
+    """Read a file while nobody writes to it."""
+    with path.open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_SH)
+        return stream.read()
 
 
 def list_runs(reports: Path) -> list[Path]:
@@ -197,3 +251,46 @@ def list_runs(reports: Path) -> list[Path]:
     return sorted(
         (path.parent for path in runs.glob(f"*/{JOURNAL}")), key=lambda f: f.name, reverse=True
     )
+
+
+def find_run(reports: Path, name: str | None) -> Path:
+    """Return a run's folder by its name, the newest for None; MatrixError lists the newest.
+
+    The name is looked up and never joined to a path.
+    """
+    runs = list_runs(reports)
+    if not runs:
+        raise MatrixError(
+            f"there are no runs in {reports / 'runs'}",
+            remedy="run `pytest -m slow_matrix` first, or name another folder of reports",
+        )
+    found = next((folder for folder in runs if name in (folder.name, None)), None)
+    if found is None:
+        names = [folder.name for folder in runs]
+        near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+        raise MatrixError(
+            f"there is no run {name!r} in {runs[0].parent}",
+            expected=f"a run's name; the newest are {', '.join(names[:5])}",
+            remedy=f"did you mean {near[0]!r}?" if near else "leave the name out for the newest",
+        )
+    return found
+
+
+def hold_run(folder: Path) -> int:
+    """Return a handle that marks a run as being written, until it is closed or this process ends.
+
+    Raises MatrixError where another session writes to the run.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise MatrixError(
+            f"run {folder.name} is still being written by another session",
+            expected="a run that was cut off or has ended",
+            remedy="wait for it or stop it, or name another run",
+        ) from None
+    except OSError:
+        pass  # a file system without locks on folders: the journal's own still holds
+    return handle

@@ -1,4 +1,4 @@
-"""Define the lines of a run's journal: head, records, tests, end."""
+"""Define the lines of a run's journal: head, records, tests, resumptions, end."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from ml.core.contracts import (
 )
 
 RECORD_VERSION = 1
+# A worker that died may have been ended from outside; a missing framework may come.
+NOT_FINAL: tuple[Outcome, ...] = ("crashed", "unavailable")
 RungName = Literal[
     "splits",
     "rows",
@@ -123,8 +125,10 @@ class Attempt(Contract):
 class Record(Contract):
     """Hold one cell's outcome in one run: what was asked, what came, how it was judged.
 
-    ``attempts`` are those before the one that counts; ``reused`` names the run that trained the
-    cell, None where this one did.
+    ``attempts`` are those before the one that counts. ``reused`` names the run that trained the
+    cell, None where this one did; the seconds, timings and memory of a reused record are that
+    run's, and belong in no trend of this one. ``fingerprint`` has a value or a hash of each part
+    that the result depends on, and ``key`` is the hash of them all; None where it is not known.
     """
 
     kind: Literal["record"] = "record"
@@ -136,6 +140,8 @@ class Record(Contract):
     framework: Framework
     mode: Mode
     task: Task
+    key: str | None = None
+    reused: str | None = None
     outcome: Outcome
     reason: str
     started: str
@@ -148,12 +154,17 @@ class Record(Contract):
     request: dict[str, Any]
     result: TrainResult | None = None
     attempts: tuple[Attempt, ...] = ()
-    reused: str | None = None
+    fingerprint: dict[str, str] = Field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
         """Tell whether any gate fails this cell without that having been declared."""
         return any(verdict.breaks for verdict in self.verdicts)
+
+    @property
+    def is_final(self) -> bool:
+        """Tell whether a resumed run keeps this record, and does not run the cell again."""
+        return self.outcome not in NOT_FINAL
 
 
 class TestLine(Contract):
@@ -194,8 +205,17 @@ class Head(Contract):
     packages: dict[str, str]
 
 
+class Resumed(Contract):
+    """Say that another session goes on with the run from here, and at which commit."""
+
+    kind: Literal["resumed"] = "resumed"
+    started: str
+    command: tuple[str, ...]
+    git_commit: str | None = None
+
+
 class End(Contract):
-    """Close a journal; a journal without it was cut off."""
+    """Close a session's part of a journal; a journal that does not end so was cut off."""
 
     kind: Literal["end"] = "end"
     finished: str
@@ -203,10 +223,10 @@ class End(Contract):
     seconds: Annotated[float, Field(ge=0)]
 
 
-Line = Annotated[Head | Record | TestLine | End, Field(discriminator="kind")]
-_line: TypeAdapter[Head | Record | TestLine | End] = TypeAdapter(Line)
+Line = Head | Record | TestLine | Resumed | End
+_line: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
 
 
-def parse_line(text: str | bytes) -> Head | Record | TestLine | End:
+def parse_line(text: str | bytes) -> Line:
     """Read one journal line; raises pydantic's ValidationError if it is not one."""
     return _line.validate_json(text)
