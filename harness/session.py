@@ -9,6 +9,7 @@ from harness.catalog.frameworks import FRAMEWORKS
 from harness.catalog.product import load_catalog, select_cells
 from harness.cell import Cell
 from harness.execute.executor import Execution, Executor
+from harness.execute.inprocess import InProcessExecutor
 from harness.execute.local import LocalExecutor
 from harness.gates.judge import judge_cell
 from harness.gates.parity import compare_siblings
@@ -16,8 +17,9 @@ from harness.gates.score import score_result
 from harness.markers import MatrixMarker
 from harness.options import Settings
 from harness.store.journal import Journal, now
-from harness.store.record import Record
+from harness.store.record import Attempt, Record
 from ml.core.contracts import ErrorInfo, Failure, Framework, TrainResult
+from ml.core.errors import describe
 
 
 class MatrixSession:
@@ -66,12 +68,35 @@ class MatrixSession:
 
     def _run(self, cell: Cell) -> Record:
         started = now()
-        execution = self._execute(cell)
-        return self._journal.append_judged(
+        left = dict(self.settings.retry)
+        attempts: list[Attempt] = []
+        raised: Exception | None = None
+        while True:
+            try:
+                execution = self._execute(cell)
+            except Exception as problem:  # noqa: BLE001 - recorded, then raised for the debugger
+                raised, execution = problem, _raised(cell, problem)
+            failure = execution.response
+            if raised or isinstance(failure, TrainResult) or not left.get(failure.outcome):
+                break
+            left[failure.outcome] -= 1
+            attempts.append(
+                Attempt(
+                    outcome=failure.outcome,
+                    reason=failure.error.message,
+                    seconds=execution.seconds,
+                )
+            )
+        run = self._journal.run
+        record = self._journal.append_judged(
             cell.dataset,
             cell.algorithm,
-            lambda before: make_record(self._journal.run, cell, execution, started, before),
+            lambda before: make_record(run, cell, execution, started, before, attempts),
         )
+        if raised is not None:
+            self._records[cell.id] = record
+            raise raised
+        return record
 
     def _execute(self, cell: Cell) -> Execution:
         missing = self.missing(cell)
@@ -79,8 +104,19 @@ class MatrixSession:
             error = ErrorInfo(code="not_installed", message=missing[1])
             return Execution(Failure(id=cell.id, outcome="unavailable", error=error), 0.0)
         if self._executor is None:
-            self._executor = LocalExecutor(self._journal.folder / "workers", self.settings.runtime)
+            self._executor = self._make_executor()
         return self._executor.run(cell)
+
+    def _make_executor(self) -> Executor:
+        settings = self.settings
+        if settings.isolation == "none":
+            return InProcessExecutor(settings.runtime)
+        return LocalExecutor(
+            self._journal.folder / "workers",
+            settings.runtime,
+            memory_limit=settings.memory,
+            fresh=settings.isolation == "fresh",
+        )
 
 
 class CellRun:
@@ -113,9 +149,17 @@ class CellRun:
 
 
 def make_record(
-    run: str, cell: Cell, execution: Execution, started: str, before: Sequence[Record]
+    run: str,
+    cell: Cell,
+    execution: Execution,
+    started: str,
+    before: Sequence[Record],
+    attempts: Sequence[Attempt] = (),
 ) -> Record:
-    """Judge how a cell ended, beside the records that its run has already."""
+    """Judge how a cell ended, beside the records that its run has already.
+
+    ``attempts`` are those before this execution.
+    """
     response = execution.response
     result = response if isinstance(response, TrainResult) else None
     failure = response if isinstance(response, Failure) else None
@@ -143,4 +187,15 @@ def make_record(
         comparisons=comparisons,
         request=cell.to_request().model_dump(mode="json"),
         result=result,
+        attempts=tuple(attempts),
     )
+
+
+def _raised(cell: Cell, problem: Exception) -> Execution:
+    """Return the execution of a cell that raised in this process."""
+    error = ErrorInfo(
+        code="unexpected_exception",
+        message=f"{type(problem).__name__}: {describe(problem)}",
+        remedy="look at it with --pdb",
+    )
+    return Execution(Failure(id=cell.id, outcome="error", error=error), 0.0)

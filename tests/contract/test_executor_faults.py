@@ -85,7 +85,7 @@ def test_a_worker_starts_with_the_threads_of_its_runtime(tmp_path):
 
 def test_closing_leaves_no_process_behind(executor):
     executor.run(make_cell("fine"))
-    children = [c for c in psutil.Process().children() if "spawn_main" in " ".join(c.cmdline())]
+    children = [c for c in psutil.Process().children() if "remote.py" in " ".join(c.cmdline())]
     assert len(children) == 1
     executor.close()
     assert not [child for child in children if child.is_running()]
