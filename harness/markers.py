@@ -16,6 +16,7 @@ TRACKS: dict[str, str] = {
     "smoke": "one short pass through the whole way",
     "slow_matrix": "the matrix on real data",
     "perf": "timings, run alone",
+    "soak": "runs are killed and cells are broken on purpose; bounded",
 }
 # What each case of the matrix carries, so that `-m "slow_matrix and pytorch"` selects it.
 CELL_MARKS: dict[str, str] = {

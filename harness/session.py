@@ -195,7 +195,7 @@ def _raised(cell: Cell, problem: Exception) -> Execution:
     """Return the execution of a cell that raised in this process."""
     error = ErrorInfo(
         code="unexpected_exception",
-        message=f"{type(problem).__name__}: {describe(problem)}",
+        message=describe(problem),
         remedy="look at it with --pdb",
     )
     return Execution(Failure(id=cell.id, outcome="error", error=error), 0.0)

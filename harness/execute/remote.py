@@ -102,7 +102,7 @@ def call(module: str, framework: str, operation: str, payload: str) -> str:
         code = problem.code if isinstance(problem.code, int) else problem.code is not None
         _exit(int(code))
     except BaseException as problem:  # noqa: BLE001 - nothing of a worker may cross but text
-        detail = _stack(problem)
+        detail = "".join(traceback.format_exception(problem))
         with suppress(Exception):  # The log may be closed, or its disk full.
             print(detail, file=sys.stderr)
         raise WorkerRaised(_describe(problem), detail) from None
@@ -271,13 +271,6 @@ def _describe(problem: BaseException) -> str:
         return f"{type(problem).__name__}: {problem}".removesuffix(": ")
     except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything
         return f"{type(problem).__name__} (it could not be printed)"
-
-
-def _stack(problem: BaseException) -> str:
-    try:
-        return "".join(traceback.format_exception(problem))
-    except Exception:  # noqa: BLE001 - as above
-        return "".join(traceback.format_tb(problem.__traceback__))
 
 
 if __name__ == "__main__":

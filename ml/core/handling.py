@@ -114,7 +114,9 @@ def _unexpected(problem: Exception, id: str) -> Failure:
         code = "disk_full"
         message = f"there is no room to write: {_text(problem)}"
         remedy = "free space there, or write to another disk"
-    error = ErrorInfo(code=code, message=message, remedy=remedy, detail=_stack(problem))
+    error = ErrorInfo(
+        code=code, message=message, remedy=remedy, detail=traceback.format_exc(limit=-12)
+    )
     return Failure(
         id=id, outcome="out_of_memory" if code == "out_of_memory" else "error", error=error
     )
@@ -125,13 +127,6 @@ def _is_want_of_memory(problem: Exception) -> bool:
         return True
     text = _text(problem)
     return isinstance(problem, RuntimeError) and any(word in text for word in _NO_MEMORY_WORDS)
-
-
-def _stack(problem: Exception) -> str:
-    try:
-        return "".join(traceback.format_exception(problem, limit=-12))
-    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything
-        return "".join(traceback.format_tb(problem.__traceback__, limit=-12))
 
 
 def parse_request(payload: Any, kind: type[_Request]) -> _Request:
