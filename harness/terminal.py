@@ -19,17 +19,26 @@ TABLE = "framework cells ok failed expected unavailable beat-baseline training d
 
 def describe_record(record: Record) -> str:
     """Return one cell in one phrase: metric, baseline and time, or outcome and reason."""
+    again = f", attempt {len(record.attempts) + 1}" if record.attempts else ""
     if record.score is None:
-        return f"{record.outcome}: {record.reason} ({record.seconds:.1f} s)"
+        return f"{record.outcome}: {record.reason} ({record.seconds:.1f} s{again})"
     score = record.score
-    return (
-        f"{score.metric} {score.value:.4g} (baseline {score.baseline:.4g}) {record.seconds:.1f} s"
-    )
+    numbers = f"{score.metric} {score.value:.4g} (baseline {score.baseline:.4g})"
+    return f"{numbers} {record.seconds:.1f} s{again}"
+
+
+def describe_attempts(record: Record) -> list[str]:
+    """Return a line for each attempt that was followed by another one."""
+    return [
+        f"attempt {number}: {one.outcome}: {one.reason} ({one.seconds:.1f} s)"
+        for number, one in enumerate(record.attempts, start=1)
+    ]
 
 
 def explain_failure(record: Record) -> str:
     """Return why a cell fails its test: every failing gate, the error and the remedy."""
     lines = [f"{record.cell}: outcome {record.outcome}"]
+    lines += [f"  {line}" for line in describe_attempts(record)]
     lines += [f"  {verdict.gate}: {verdict.text}" for verdict in record.verdicts if verdict.breaks]
     if record.error is not None:
         for name in ("code", "field", "expected", "received", "remedy"):
@@ -116,6 +125,10 @@ def summarize_run(journal: RunJournal) -> list[str]:
     ]
     if stale:
         lines += ["", "passed against the declaration:", *stale]
+    again = [(record.cell, describe_attempts(record)) for record in journal.records]
+    if any(attempts for _, attempts in again):
+        lines += ["", "tried again:"]
+        lines += [f"  {cell}  {text}" for cell, attempts in again for text in attempts]
     lines += [f"damaged: {text}" for text in journal.damage]
     return lines
 

@@ -3,12 +3,12 @@
 import ctypes
 import os
 import signal
-
 import stat
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 # No other process sleeps that long, so what a cell has left running is known by it.
 SECONDS_OF_A_CHILD = "60417"
@@ -33,7 +33,7 @@ class Unprintable(Exception):
 class Unpicklable(Exception):
     def __init__(self):
         super().__init__("holds what cannot be sent")
-        self.held = (open(os.devnull), lambda: None)  # noqa: SIM115 - that is the point
+        self.held = lambda: None
 
 
 def raises(make):
@@ -78,10 +78,11 @@ def flood():
 
 
 def write_junk():
-    for number in os.listdir("/proc/self/fd"):
+    for path in Path("/proc/self/fd").iterdir():
+        number = int(path.name)
         try:
-            if int(number) > 2 and stat.S_ISSOCK(os.fstat(int(number)).st_mode):
-                os.write(int(number), b'{"status": "ok"}\n')
+            if number > 2 and stat.S_ISSOCK(os.fstat(number).st_mode):
+                os.write(number, b'{"status": "ok"}\n')
         except OSError:
             continue
 
@@ -100,7 +101,7 @@ def change_surroundings():
 
 
 def fill_disk():
-    with open("/dev/full", "w") as stream:
+    with Path("/dev/full").open("w") as stream:
         stream.write("no room")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 from fault_kinds import FAULTS
 
@@ -30,6 +31,6 @@ def serve(framework, operation, payload):
 def tell():
     """Return where this worker is, as a response that says that there is no result."""
     variables = {name: v for name, v in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
-    told = {"pid": os.getpid(), "cwd": os.getcwd(), "environment": variables}
+    told = {"pid": os.getpid(), "cwd": str(Path.cwd()), "environment": variables}
     error = {"code": "told", "message": json.dumps(told)}
     return json.dumps({"status": "error", "id": "told", "outcome": "error", "error": error})

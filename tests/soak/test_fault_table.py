@@ -19,7 +19,7 @@ DATA = InlineData(
 )
 LIMIT = 1500
 MORE = {
-    "loss not finite": Fault(None, "diverged", "loss_not_finite", "the loss became"),
+    "loss not finite": Fault(None, "diverged", "loss_not_finite", "loss became"),
     "full disk, artifact": Fault(None, "error", "artifact_not_written", "File too large"),
 }
 
