@@ -19,7 +19,13 @@ from harness.options import Settings
 from harness.store.journal import Journal, now
 from harness.store.record import Attempt, Record
 from ml.core.contracts import ErrorInfo, Failure, Framework, TrainResult
-from ml.core.errors import describe
+from ml.core.errors import MatrixError, describe
+
+
+class NotRecorded(MatrixError):
+    """Say that a cell's record could not be kept."""
+
+    code = "not_recorded"
 
 
 class MatrixSession:
@@ -88,11 +94,18 @@ class MatrixSession:
                 )
             )
         run = self._journal.run
-        record = self._journal.append_judged(
-            cell.dataset,
-            cell.algorithm,
-            lambda before: make_record(run, cell, execution, started, before, attempts),
-        )
+        try:
+            record = self._journal.append_judged(
+                cell.dataset,
+                cell.algorithm,
+                lambda before: make_record(run, cell, execution, started, before, attempts),
+            )
+        except OSError as problem:
+            raise NotRecorded(
+                f"{cell.id} has run, and its record cannot be written: {problem}",
+                field=str(self._journal.folder),
+                remedy="free space there, or name another folder with --matrix-reports",
+            ) from None
         if raised is not None:
             self._records[cell.id] = record
             raise raised

@@ -51,6 +51,16 @@ def explain_failure(record: Record) -> str:
     return "\n".join(lines)
 
 
+def describe_load(processes: int, threads: int, cores: int) -> str | None:
+    """Return a line that warns of more threads at work than cores, None where there are not."""
+    if processes * threads <= cores:
+        return None
+    return (
+        f"matrix: {processes} processes train with {threads} threads each, on {cores} cores: times "
+        f"will tell of waiting; choose -n and --matrix-threads whose product is at most {cores}"
+    )
+
+
 def expected_reason(record: Record) -> str | None:
     """Return the declared reason of a cell's failing gates, None where no gate fails."""
     texts = [

@@ -70,6 +70,16 @@ def fill_memory_in_a_child():
     subprocess.run([sys.executable, "-c", program], check=False)
 
 
+def allocate_at_once():
+    # It is zero and never touched, so that only the limit on allocations refuses it.
+    bytearray(2**46 if Path("/proc/driver/nvidia").exists() else 2**33)
+
+
+def abort_for_want_of_memory():
+    os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n")
+    os.abort()
+
+
 def flood():
     for _ in range(FLOOD_MEBIBYTES):
         os.write(1, b"o" * 2**19)
@@ -127,7 +137,12 @@ FAULTS = {
     "runaway child": Fault(
         fill_memory_in_a_child, "out_of_memory", "memory_limit", "more than the limit"
     ),
-    "huge allocation": Fault(lambda: bytearray(2**46), "out_of_memory", "out_of_memory", "memory"),
+    "huge allocation": Fault(
+        allocate_at_once, "out_of_memory", "out_of_memory", "could not get the memory"
+    ),
+    "bad_alloc in C++": Fault(
+        abort_for_want_of_memory, "out_of_memory", "no_memory", "(std::bad_alloc)"
+    ),
     "output flood": Fault(flood, "ok"),
     "junk on the wall": Fault(write_junk, "error", "bad_response", '{"status": "ok"}'),
     "child left": Fault(leave_children, "ok"),

@@ -1,6 +1,7 @@
 """Run sessions under limits, with retries, and in this process: the options arrive."""
 
 import os
+import resource
 import subprocess
 import sys
 
@@ -37,10 +38,14 @@ BREAKS_ONE = """
 SMALL = ("--matrix-rows", "120", "--matrix-replicates", "1")
 
 
-def run_pytest(folder, *arguments, text=""):
-    """Run pytest as a user does, with this text typed in; return what it prints and its run."""
+def run_pytest(folder, *arguments, text="", file_bytes=None):
+    """Run pytest as a user does, with this text typed in; return what it prints and its run.
+
+    With ``file_bytes`` no file can grow larger, as on a disk that is full.
+    """
+    full = (file_bytes, resource.RLIM_INFINITY)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:xdist", *SMALL, *arguments],
+        [sys.executable, "-m", "pytest", *SMALL, *arguments],
         cwd=folder,
         input=text,
         capture_output=True,
@@ -52,6 +57,7 @@ def run_pytest(folder, *arguments, text=""):
             "PYTHONPATH": os.pathsep.join(sys.path),
         },
         check=False,
+        preexec_fn=lambda: file_bytes and resource.setrlimit(resource.RLIMIT_FSIZE, full),
     )
     [run] = list_runs(folder / "reports")
     return done.stdout, read_run(run)
@@ -89,3 +95,22 @@ def test_in_this_process_a_debugger_stops_where_the_cell_raised(pytester):
     assert records["dummy"].reason == "RuntimeError('unforeseen')"
     assert records["linear"].outcome == "ok"
     assert not (run.folder / "workers").exists()
+
+
+def test_a_disk_that_is_full_costs_records_and_no_session(pytester):
+    pytester.makepyfile(test_wine=TESTS)
+    printed, run = run_pytest(pytester.path, "-p", "no:cacheprovider", file_bytes=1000)
+    assert "INTERNALERROR" not in printed
+    assert "2 failed" in printed
+    assert "wine-linear-sklearn-train has run, and its record cannot be written: " in printed
+    assert "name another folder with --matrix-reports" in printed
+    assert "the journal lacks what could not be written: [Errno 27]" in printed
+    assert run.damage == ()
+    assert run.records == ()
+
+
+def test_more_processes_than_cores_are_warned_of_once(pytester):
+    pytester.makepyfile(test_wine=TESTS)
+    arguments = ("-n", "2", "--matrix-threads", "512", "-k", "dummy")
+    printed, _ = run_pytest(pytester.path, *arguments)
+    assert printed.count("matrix: 2 processes train with 512 threads each, on ") == 1
