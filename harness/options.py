@@ -117,7 +117,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--matrix-isolation",
         metavar="HOW",
         help="warm: a worker process per framework; fresh: one per cell; none: in this process, "
-        "to debug (default: warm)",
+        "to debug, without limits of time and memory (default: warm)",
     )
     group.addoption(
         "--matrix-retry",

@@ -202,8 +202,13 @@ def cell(request: pytest.FixtureRequest) -> CellRun:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Fail a test that has passed when a gate fails its cell; expected failures are xfails."""
-    outcome = yield
     handle = item.stash.get(_handle_key, None)
+    try:
+        outcome = yield
+    except Exception as problem:
+        if handle is not None and getattr(problem, "code", None) == "not_recorded":
+            pytest.fail(str(problem), pytrace=False)
+        raise
     record = handle.known if handle else None
     if record is not None:
         from harness.terminal import expected_reason, explain_failure

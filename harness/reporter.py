@@ -20,6 +20,7 @@ from harness.options import NEWEST, Settings, without_resume
 if TYPE_CHECKING:
     from harness.store.history import Durations
     from harness.store.journal import Journal
+    from harness.store.record import End, TestLine
     from harness.terminal import Progress
 
 RUN = pytest.StashKey[dict[str, Any]]()
@@ -130,9 +131,10 @@ class Reporter:
         self._started = time.perf_counter()
         self._cells: set[str] = set()
         self._page: Path | None = None
-        self._problem: str | None = None
+        self._problems: dict[str, str] = {}
         self._begun = False
         self._stopped = False
+        self._load_told = False
 
     @cached_property
     def _journal(self) -> Journal:
@@ -152,6 +154,18 @@ class Reporter:
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
         """Take the cells that xdist's workers will run."""
         self._expect(ids)
+        line = self._describe_load() if self._cells and not self._load_told else None
+        if line is not None:
+            self._load_told = True
+            self._config.get_terminal_writer().line(line, yellow=True)
+
+    def _describe_load(self) -> str | None:
+        from harness.terminal import describe_load
+
+        settings = self._config.stash[SETTINGS]
+        threads = settings.runtime.threads if settings.runtime_given else 1
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return describe_load(len(self._config.getoption("tx")), threads, cores or 1)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self) -> None:
@@ -192,7 +206,7 @@ class Reporter:
             return
         from harness.store.record import TestLine
 
-        self._journal.append(
+        self._append(
             TestLine(
                 node=report.nodeid,
                 cell=facts["cell"],
@@ -236,7 +250,7 @@ class Reporter:
         stops = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
         self._stopped = exitstatus in stops or bool(session.shouldstop or session.shouldfail)
         seconds = time.perf_counter() - self._started
-        self._journal.append(End(finished=now(), exit_status=int(exitstatus), seconds=seconds))
+        self._append(End(finished=now(), exit_status=int(exitstatus), seconds=seconds))
         self._journal.close_claims()
         reports = self._journal.folder.parents[1]
         try:
@@ -244,9 +258,9 @@ class Reporter:
 
             self._page = write_site(reports, [read_run(folder) for folder in list_runs(reports)])
         except MatrixError as problem:
-            self._problem = f"no report page: {problem}"
+            self._problems["page"] = f"no report page: {problem}"
         except Exception as problem:  # noqa: BLE001 - a page must not cost the session
-            self._problem = f"no report page: {type(problem).__name__}: {problem}"
+            self._problems["page"] = f"no report page: {type(problem).__name__}: {problem}"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the closing table and where the page is."""
@@ -267,8 +281,8 @@ class Reporter:
         terminalreporter.write_line(f"journal: {self._shown(self._journal.folder)}")
         if self._page is not None:
             terminalreporter.write_line(f"report: {self._shown(self._page)}")
-        if self._problem is not None:
-            terminalreporter.write_line(self._problem, red=True)
+        for problem in self._problems.values():
+            terminalreporter.write_line(problem, red=True)
         left = self._cells - {record.cell for record in run.records if record.is_final}
         if self._stopped and left:
             command = [*without_resume(self._config.stash[RUN]["command"]), "--matrix-resume"]
@@ -282,6 +296,14 @@ class Reporter:
         if HELD in config.stash:
             os.close(config.stash[HELD])
             del config.stash[HELD]
+
+    def _append(self, line: TestLine | End) -> None:
+        """Append a line; a disk that is full costs the line, and not the session."""
+        try:
+            self._journal.append(line)
+        except OSError as problem:
+            text = f"the journal lacks what could not be written: {problem}"
+            self._problems["journal"] = text
 
     def _expect(self, nodes: Iterable[str]) -> None:
         self._cells.update(found for node in nodes for found in cells_in(node))

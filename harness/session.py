@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from harness.catalog.datasets import BrokenDataset
 from harness.catalog.frameworks import FRAMEWORKS
 from harness.catalog.product import load_catalog, select_cells
 from harness.cell import Cell
 from harness.execute.executor import Execution, Executor
+from harness.execute.inprocess import InProcessExecutor
 from harness.execute.local import LocalExecutor
 from harness.extensions import Extensions
-from harness.gates.judge import Gate, judge_cell
-from harness.gates.parity import compare_siblings
-from harness.gates.score import score_result
 from harness.markers import MatrixMarker
 from harness.options import Settings
+from harness.recording import as_attempt, judge_again, make_record, response_of, stopped_execution
 from harness.store.fingerprint import Cache, Lookup
 from harness.store.journal import Journal, now
-from harness.store.record import Record, Verdict
+from harness.store.record import Attempt, Record
 from harness.store.sources import Sources, project_roots
 from ml.core.contracts import ErrorInfo, Failure, Framework, TrainResult
+from ml.core.errors import MatrixError
+
+
+class NotRecorded(MatrixError):
+    """Say that a cell's record could not be kept."""
+
+    code = "not_recorded"
 
 
 class MatrixSession:
@@ -42,6 +50,7 @@ class MatrixSession:
         self._shared = shared
         self._executor: Executor | None = None
         self._records: dict[str, Record] = {}
+        self._again: dict[str, list[Attempt]] = {}
         self.left_out: set[str] = set()
         roots = (*extensions.project, *project_roots(settings.root))
         self._cache = Cache(settings.reports, Sources(tuple(dict.fromkeys(roots))))
@@ -64,6 +73,8 @@ class MatrixSession:
 
     def record(self, cell: Cell) -> Record:
         """Return the cell's record, running it now unless it has been run."""
+        if cell.id in self._again:
+            return self._run(cell)
         if cell.id not in self._records:
             if self._shared:
                 with self._journal.claim(cell.id):
@@ -74,6 +85,13 @@ class MatrixSession:
             else:
                 return self._settle(cell)
         return self._records[cell.id]
+
+    def repeat(self, cell: Cell) -> None:
+        """Let the cell run once more although it has a record, which becomes an attempt."""
+        record = self._records.pop(cell.id, None)
+        if record is not None:
+            last = as_attempt(response_of(record), record.seconds, record.reason)
+            self._again[cell.id] = [*record.attempts, last]
 
     def known(self, cell: Cell) -> Record | None:
         """Return the cell's record if the cell has been run."""
@@ -114,11 +132,17 @@ class MatrixSession:
         # Before the cell runs: what its worker is going to import is what is hashed.
         lookup = self.look_up(cell, find=self.settings.reuse and self.missing(cell) is None)
         past = lookup.record
-        execution = Execution(response_of(past), past.seconds) if past else self._execute(cell)
+        attempts = self._again.pop(cell.id, [])
+        stop: BaseException | None = None
+        if past:
+            execution = Execution(response_of(past), past.seconds)
+        else:
+            execution, stop = self._attempt(cell, attempts)
         origin = {
             "fingerprint": lookup.parts,
             "key": lookup.key if lookup.is_current() else None,
             "reused": (past.reused or past.run) if past else None,
+            "attempts": tuple(attempts),
         }
 
         def judge(before: Sequence[Record]) -> Record:
@@ -126,10 +150,39 @@ class MatrixSession:
             record = make_record(self._journal.run, cell, execution, started, before, gates)
             return record.model_copy(update=origin)
 
-        record = self._journal.append_judged(cell.dataset, cell.algorithm, judge)
+        try:
+            record = self._journal.append_judged(cell.dataset, cell.algorithm, judge)
+        except OSError as problem:
+            raise NotRecorded(
+                f"{cell.id} has run, and its record cannot be written: {problem}",
+                field=str(self._journal.folder),
+                remedy="free space there, or name another folder with --matrix-reports",
+            ) from None
         self._records[cell.id] = record
         self.extensions.observe(record)
+        if stop is not None:
+            raise stop
         return record
+
+    def _attempt(
+        self, cell: Cell, attempts: list[Attempt]
+    ) -> tuple[Execution, BaseException | None]:
+        """Run a cell as often as the policy says, noting the attempts before the last one.
+
+        What stopped it, to be raised once that is recorded, comes too: an exception in this
+        process, for the debugger, or the time limit of another plugin.
+        """
+        left = dict(self.settings.retry)
+        while True:
+            try:
+                execution = self._execute(cell)
+            except (Exception, pytest.fail.Exception) as problem:  # noqa: BLE001 - raised later
+                return stopped_execution(cell, problem), problem
+            failure = execution.response
+            if isinstance(failure, TrainResult) or not left.get(failure.outcome):
+                return execution, None
+            left[failure.outcome] -= 1
+            attempts.append(as_attempt(failure, execution.seconds))
 
     def _execute(self, cell: Cell) -> Execution:
         missing = self.missing(cell)
@@ -137,12 +190,20 @@ class MatrixSession:
             error = ErrorInfo(code="not_installed", message=missing[1])
             return Execution(Failure(id=cell.id, outcome="unavailable", error=error), 0.0)
         if self._executor is None:
-            self._executor = LocalExecutor(
-                self._journal.folder / "workers",
-                self.settings.runtime,
-                project=self.extensions.project,
-            )
+            self._executor = self._make_executor()
         return self._executor.run(cell)
+
+    def _make_executor(self) -> Executor:
+        settings = self.settings
+        if settings.isolation == "none":
+            return InProcessExecutor(settings.runtime, project=self.extensions.project)
+        return LocalExecutor(
+            self._journal.folder / "workers",
+            settings.runtime,
+            project=self.extensions.project,
+            memory_limit=settings.memory,
+            fresh=settings.isolation == "fresh",
+        )
 
 
 class CellRun:
@@ -172,66 +233,3 @@ class CellRun:
         reason. When the test ends, a gate that fails the cell fails the test.
         """
         return self._session.record(self.cell)
-
-
-def make_record(
-    run: str,
-    cell: Cell,
-    execution: Execution,
-    started: str,
-    before: Sequence[Record],
-    gates: Sequence[Gate] = (),
-) -> Record:
-    """Judge how a cell ended, beside the records that its run has already.
-
-    ``gates`` are the project's own.
-    """
-    response = execution.response
-    result = response if isinstance(response, TrainResult) else None
-    failure = response if isinstance(response, Failure) else None
-    score = score_result(result) if result else None
-    comparisons = compare_siblings(cell, result, before) if result else ()
-    verdicts = judge_cell(cell, response, score, comparisons, gates)
-    return Record(
-        run=run,
-        cell=cell.id,
-        dataset=cell.dataset,
-        algorithm=cell.algorithm,
-        framework=cell.framework,
-        mode=cell.mode,
-        task=cell.task,
-        outcome=failure.outcome if failure else "ok",
-        reason=_reason(failure, verdicts),
-        started=started,
-        seconds=execution.seconds,
-        limit_seconds=cell.timeout,
-        error=failure.error if failure else None,
-        score=score,
-        verdicts=verdicts,
-        comparisons=comparisons,
-        request=cell.to_request().model_dump(mode="json"),
-        result=result,
-    )
-
-
-def judge_again(cell: Cell, record: Record, gates: Sequence[Gate] = ()) -> Record:
-    """Return the record as today's gates judge it, beside the cells that it was compared with."""
-    response = response_of(record)
-    score = score_result(response) if isinstance(response, TrainResult) else None
-    verdicts = judge_cell(cell, response, score, record.comparisons, gates)
-    reason = _reason(None if isinstance(response, TrainResult) else response, verdicts)
-    return record.model_copy(update={"score": score, "verdicts": verdicts, "reason": reason})
-
-
-def response_of(record: Record) -> TrainResult | Failure:
-    """Return the response that a record was made of."""
-    if record.result is not None:
-        return record.result
-    error = record.error or ErrorInfo(code="unknown", message=record.reason)
-    return Failure(id=record.cell, outcome=record.outcome, error=error)
-
-
-def _reason(failure: Failure | None, verdicts: Sequence[Verdict]) -> str:
-    if failure is not None:
-        return failure.error.message
-    return "; ".join(f"{v.gate}: {v.text}" for v in verdicts if v.breaks)

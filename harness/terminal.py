@@ -21,11 +21,21 @@ TABLE = "framework cells ok failed expected unavailable beat-baseline training d
 
 def describe_record(record: Record) -> str:
     """Return one cell in one phrase: metric, baseline and time, or outcome and reason."""
-    took = f"{record.seconds:.1f} s" + (f" in {record.reused}, reused" if record.reused else "")
+    again = f", attempt {len(record.attempts) + 1}" if record.attempts else ""
+    reused = f" in {record.reused}, reused" if record.reused else ""
+    took = f"{record.seconds:.1f} s{again}{reused}"
     if record.score is None:
         return f"{record.outcome}: {record.reason} ({took})"
     score = record.score
     return f"{score.metric} {score.value:.4g} (baseline {score.baseline:.4g}) {took}"
+
+
+def describe_attempts(record: Record) -> list[str]:
+    """Return a line for each attempt that was followed by another one."""
+    return [
+        f"attempt {number}: {one.outcome}: {one.reason} ({one.seconds:.1f} s)"
+        for number, one in enumerate(record.attempts, start=1)
+    ]
 
 
 def describe_estimate(
@@ -50,6 +60,7 @@ def describe_estimate(
 def explain_failure(record: Record) -> str:
     """Return why a cell fails its test: every failing gate, the error and the remedy."""
     lines = [f"{record.cell}: outcome {record.outcome}"]
+    lines += [f"  {line}" for line in describe_attempts(record)]
     lines += [f"  {verdict.gate}: {verdict.text}" for verdict in record.verdicts if verdict.breaks]
     if record.error is not None:
         for name in ("code", "field", "expected", "received", "remedy"):
@@ -60,6 +71,16 @@ def explain_failure(record: Record) -> str:
             lines.append("  detail:")
             lines += [f"    {line}" for line in record.error.detail.splitlines()]
     return "\n".join(lines)
+
+
+def describe_load(processes: int, threads: int, cores: int) -> str | None:
+    """Return a line that warns of more threads at work than cores, None where there are not."""
+    if processes * threads <= cores:
+        return None
+    return (
+        f"matrix: {processes} processes train with {threads} threads each, on {cores} cores: times "
+        f"will tell of waiting; choose -n and --matrix-threads whose product is at most {cores}"
+    )
 
 
 def expected_reason(record: Record) -> str | None:
@@ -140,6 +161,10 @@ def summarize_run(journal: RunJournal) -> list[str]:
     if reused:
         lines += ["", f"reused: {count(reused.total(), 'cell')} that nothing has changed for"]
         lines += [f"  {number} of run {name}" for name, number in sorted(reused.items())]
+    again = [(record.cell, describe_attempts(record)) for record in journal.records]
+    if any(attempts for _, attempts in again):
+        lines += ["", "tried again:"]
+        lines += [f"  {cell}  {text}" for cell, attempts in again for text in attempts]
     lines += [f"damaged: {text}" for text in journal.damage]
     return lines
 

@@ -7,7 +7,7 @@ import json
 import os
 
 from ml.core.errors import MatrixError
-from ml.core.handling import failure_of
+from ml.core.handling import failure_of, surface
 from ml.registry import entry_point
 
 OPERATIONS = {
@@ -17,14 +17,21 @@ OPERATIONS = {
 }
 
 
-def serve(framework: str, operation: str, payload: str) -> str:
-    """Answer one request; ``warm`` only imports the framework and tells the process id."""
+def serve(framework: str, operation: str, payload: str, surfacing: bool = False) -> str:
+    """Answer one request; ``surfacing`` raises what was not expected, for a debugger.
+
+    ``warm`` imports the framework, sets it up for the runtime of its status request, and tells
+    the process id; a runtime that is refused is for the requests that follow to tell.
+    """
     try:
         module = entry_point(framework)
     except MatrixError as problem:
         return failure_of(problem, framework).model_dump_json()
     if operation == "warm":
+        module.handle_status_request(json.loads(payload))
         # The imports live as long as the process: no collection need walk through them again.
         gc.freeze()
         return json.dumps({"pid": os.getpid()})
-    return json.dumps(getattr(module, OPERATIONS[operation])(json.loads(payload)))
+    handle = getattr(module, OPERATIONS[operation])
+    with surface(surfacing):
+        return json.dumps(handle(json.loads(payload)))

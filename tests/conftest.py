@@ -6,6 +6,7 @@ import shutil
 import tempfile
 
 import pytest
+from fault_table import lay_table_out
 
 FOLDER = pytest.StashKey[str]()
 # What one test of such a file starts, compiles or traces, the others use again.
@@ -47,6 +48,15 @@ def pytest_unconfigure(config):
     if folder is not None:
         del os.environ["JAX_COMPILATION_CACHE_DIR"]
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter):
+    reports = [one for group in terminalreporter.stats.values() for one in group]
+    lines = lay_table_out(reports)
+    if lines:
+        terminalreporter.section("faults")
+    for line in lines:
+        terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -4,7 +4,7 @@ import time
 
 from harness.cell import Cell
 from harness.execute.executor import Execution
-from harness.session import make_record
+from harness.recording import make_record
 from harness.store.environment import describe_run
 from harness.store.journal import Journal, now
 from ml.core.contracts import (

@@ -50,6 +50,7 @@ class Detail:
     ladder: Ladder | None
     warnings: tuple[str, ...]
     versions: str
+    attempts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,11 @@ def _build_detail(record: Record, compared: Sequence[Compared]) -> Detail:
         versions=" · ".join(f"{name} {text}" for name, text in result.versions.items())
         if result
         else "",
+        attempts=tuple(
+            f"attempt {number} of {len(record.attempts) + 1}: {OUTCOMES[one.outcome]}, "
+            f"{write_seconds(one.seconds)}: {one.reason}"
+            for number, one in enumerate(record.attempts, start=1)
+        ),
     )
 
 

@@ -26,7 +26,6 @@ PACKAGES = (
     "jaxlib",
     "pytest",
     "pytest-xdist",
-    "pebble",
     "pydantic",
     "safetensors",
     "skops",

@@ -142,8 +142,12 @@ class Journal:
         elif os.pread(handle, 1, size - 1) != b"\n":
             content = b"\n"
         content += line.model_dump_json().encode() + b"\n"
-        while content:
-            content = content[os.write(handle, content) :]
+        try:
+            while content:
+                content = content[os.write(handle, content) :]
+        except OSError:
+            os.ftruncate(handle, size)  # A disk that is full keeps no part of a line.
+            raise
 
     def _read_records(self, dataset: str, algorithm: str) -> tuple[Record, ...]:
         found = _select(self._read_lines(), f'"dataset":"{dataset}","algorithm":"{algorithm}"')

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import json
 import math
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -27,6 +30,11 @@ from ml.core.replicates import run_request
 
 _Request = TypeVar("_Request", bound=BaseModel)
 _UNION_TAGS = {"descriptor", "inline", "function", "network", "estimator", "imported"}
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Each framework has a class of its own for this, or none.
+_NO_MEMORY_NAMES = ("OutOfMemoryError", "ResourceExhaustedError")
+_NO_MEMORY_WORDS = ("can't allocate memory", "RESOURCE_EXHAUSTED", "std::bad_alloc")
+_surfacing: ContextVar[bool] = ContextVar("surfacing", default=False)
 
 
 def handle_train(payload: dict[str, Any], adapter: Adapter) -> dict[str, Any]:
@@ -55,27 +63,27 @@ def handle_status(payload: dict[str, Any], adapter: Adapter) -> dict[str, Any]:
     return answer(payload, lambda: _status(payload, adapter))
 
 
+@contextmanager
+def surface(wanted: bool = True) -> Iterator[None]:
+    """Let what was not expected leave ``answer`` meanwhile, for a debugger."""
+    token = _surfacing.set(wanted)
+    try:
+        yield
+    finally:
+        _surfacing.reset(token)
+
+
 def answer(payload: Any, work: Callable[[], BaseModel]) -> dict[str, Any]:
     """Run ``work`` and return its response; turn whatever it raises into a Failure."""
     try:
         return work().model_dump(mode="json")
     except MatrixError as problem:
         failure = failure_of(problem, _id(payload))
-    except MemoryError as problem:
-        error = ErrorInfo(
-            code="out_of_memory",
-            message=f"the worker could not get the memory it asked for: {describe(problem)}",
-            remedy="lower budget.rows or the model's size, or use a machine with more memory",
-            detail=traceback.format_exc(limit=-8),
-        )
-        failure = Failure(id=_id(payload), outcome="out_of_memory", error=error)
-    except Exception as problem:  # noqa: BLE001 - a caller gets a response, whatever broke
-        error = ErrorInfo(
-            code="unexpected_exception",
-            message=f"{type(problem).__name__}: {_text(problem)}",
-            detail=traceback.format_exc(limit=-12),
-        )
-        failure = Failure(id=_id(payload), outcome="error", error=error)
+    except Exception as problem:
+        # A caller gets a response, whatever broke.
+        failure = _unexpected(problem, _id(payload))
+        if _surfacing.get() and failure.outcome == "error":
+            raise
     return failure.model_dump(mode="json")
 
 
@@ -94,6 +102,33 @@ def failure_of(problem: MatrixError, id: str) -> Failure:
             detail=problem.detail,
         ),
     )
+
+
+def _unexpected(problem: Exception, id: str) -> Failure:
+    name = type(problem).__name__
+    code, remedy = "unexpected_exception", None
+    message = f"{name}: {_text(problem)}"
+    if _is_want_of_memory(problem):
+        code = "out_of_memory"
+        message = f"the worker could not get the memory it asked for: {describe(problem)}"
+        remedy = "lower budget.rows or the model's size, or use a machine with more memory"
+    elif isinstance(problem, OSError) and problem.errno in _NO_ROOM:
+        code = "disk_full"
+        message = f"there is no room to write: {_text(problem)}"
+        remedy = "free space there, or write to another disk"
+    error = ErrorInfo(
+        code=code, message=message, remedy=remedy, detail=traceback.format_exc(limit=-12)
+    )
+    return Failure(
+        id=id, outcome="out_of_memory" if code == "out_of_memory" else "error", error=error
+    )
+
+
+def _is_want_of_memory(problem: Exception) -> bool:
+    if isinstance(problem, MemoryError) or type(problem).__name__ in _NO_MEMORY_NAMES:
+        return True
+    text = _text(problem)
+    return isinstance(problem, RuntimeError) and any(word in text for word in _NO_MEMORY_WORDS)
 
 
 def parse_request(payload: Any, kind: type[_Request]) -> _Request:

@@ -7,7 +7,7 @@ import pytest
 
 pytestmark = pytest.mark.contract
 
-HEAVY = ("numpy", "pandas", "sklearn", "torch", "tensorflow", "jax", "jinja2", "pebble")
+HEAVY = ("numpy", "pandas", "sklearn", "torch", "tensorflow", "jax", "jinja2")
 
 
 def make_test(pytester, marker, track="slow_matrix"):
@@ -231,8 +231,7 @@ def test_collecting_the_matrix_imports_no_framework(pytester):
     make_test(pytester, 'mode="train"')
     done, line = heavy_modules_after(pytester, "--collect-only", "-m", "slow_matrix", "-q")
     assert "test_cells[wine-mlp-tensorflow-train]" in done.stdout
-    # pebble is the pool of the workers, not a framework; it stands here because it is light.
-    assert line in ("heavy: []", "heavy: ['pebble']")
+    assert line == "heavy: []"
 
 
 def test_collecting_our_own_matrix_imports_no_framework(pytester, request):
@@ -252,7 +251,7 @@ def test_collecting_our_own_matrix_imports_no_framework(pytester, request):
     )
     assert "test_classification[wine-mlp-tensorflow-train]" in done.stdout
     [line] = [text for text in done.stdout.splitlines() if text.startswith("heavy:")]
-    assert line in ("heavy: []", "heavy: ['pebble']")
+    assert line == "heavy: []"
 
 
 def test_an_unused_plugin_imports_nothing(pytester):

@@ -274,8 +274,8 @@ def test_a_killed_worker_is_an_outcome_and_the_next_cells_run(project):
         def kill_busy_worker():
             while True:
                 time.sleep(0.05)
-                for child in psutil.Process().children():
-                    if "spawn_main" in " ".join(child.cmdline()) and child.cpu_percent(0.3) > 50:
+                for child in psutil.Process().children(recursive=True):
+                    if "remote.py" in " ".join(child.cmdline()) and child.cpu_percent(0.3) > 15:
                         os.kill(child.pid, signal.SIGKILL)
                         return
 

@@ -7,7 +7,7 @@ from parity_fixture import append, make_cell, make_trace, make_traced, open_jour
 
 from harness.cli import main
 from harness.execute.executor import Execution
-from harness.session import make_record
+from harness.recording import make_record
 from harness.store.journal import read_run
 from harness.store.ladder import list_comparisons, sum_up_pairs
 from harness.store.record import RUNGS

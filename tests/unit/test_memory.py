@@ -46,3 +46,15 @@ def test_without_proc_the_process_own_peak_stands_in(monkeypatch, tmp_path):
     assert peak_bytes() >= real - MEBIBYTE
     touch(64)
     assert peak_bytes() < 2**45
+
+
+def test_what_earlier_work_has_left_unused_is_not_in_the_peak():
+    held = [bytes(1000) for _ in range(200_000)]
+    pin = [held[-1], bytes(1000)]  # The end of the heap stays in use, as it does in a worker.
+    cycle = [held]
+    cycle.append(cycle)
+    del held, cycle
+    before = peak_bytes()
+    reset_peak()
+    assert before - peak_bytes() > 150 * MEBIBYTE
+    assert len(pin) == 2

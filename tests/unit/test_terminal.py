@@ -8,6 +8,7 @@ from harness.store.record import Score, Verdict
 from harness.terminal import (
     Progress,
     cell_facts,
+    describe_load,
     describe_record,
     expected_reason,
     explain_failure,
@@ -117,3 +118,10 @@ def test_the_summary_counts_by_framework_and_lists_reasons():
         "  c-b-sklearn-train  beats_baseline passes; its declared failure can go",
         "damaged: line 7: torn",
     ]
+
+
+def test_more_threads_than_cores_are_warned_of():
+    assert describe_load(2, 1, 2) is None
+    line = describe_load(2, 2, 3)
+    assert line.startswith("matrix: 2 processes train with 2 threads each, on 3 cores: ")
+    assert line.endswith("whose product is at most 3")
