@@ -89,6 +89,8 @@ class WorkerProcess:
         """Start the process; raises OSError where the system has no room for one."""
         self._log = log
         self._limit = limit
+        self._busy = False
+        self._kept: frozenset[int] = frozenset()
         self._wall, theirs = socket.socketpair()
         log.parent.mkdir(parents=True, exist_ok=True)
         with theirs, log.open("ab") as output:
@@ -116,10 +118,11 @@ class WorkerProcess:
         self, module: str, framework: str, operation: str, payload: str, seconds: float
     ) -> Reply:
         """Call ``serve`` of a module there; raises WorkerLost where no answer comes in time."""
-        if self.ended or self._read() is not None:
-            # It has ended, or something was written after its last answer.
+        if self.ended or self._busy or self._read() is not None:
+            # It has ended, was left in the midst of a call, or has written after its last answer.
             self.end()
             raise NotTaken
+        self._busy = True
         token = secrets.token_hex(8)
         sending = memoryview(
             json.dumps([token, module, framework, operation, payload]).encode() + b"\n"
@@ -150,7 +153,11 @@ class WorkerProcess:
                 self._give_up(Garbled(_show(received)))
             end = received.find(b"\n")
             if awaited is done and end >= 0:
-                return self._reply(bytes(received[len(done) : end]), len(received) > end + 1)
+                reply = self._reply(operation, bytes(received[len(done) : end]))
+                if reply.left or len(received) > end + 1:
+                    self.end()
+                self._busy = False
+                return reply
             if moment >= deadline:
                 self._give_up(TimedOut())
             if moment >= look:
@@ -171,29 +178,31 @@ class WorkerProcess:
         """Tell whether this worker takes no more calls."""
         return self._wall.fileno() < 0 or self._guard.poll() is not None
 
-    def _reply(self, text: bytes, more: bool) -> Reply:
+    def _reply(self, operation: str, text: bytes) -> Reply:
         try:
             told = json.loads(text)
         except ValueError:
             self._give_up(Garbled(_show(text)))
         left: tuple[str, ...] = ()
         if told.pop("children") or len(remote.children_of(self._guard.pid)) > 1:
-            left = self._describe_left()
-        if left or more:
-            self.end()
+            left = self._describe_left(operation)
         self._bound_log()
         return Reply(told.get("answer", ""), told.get("raised"), told.get("detail"), left)
 
-    def _describe_left(self) -> tuple[str, ...]:
-        """Name the processes below the worker, or adopted from it, that have not ended."""
+    def _describe_left(self, operation: str) -> tuple[str, ...]:
+        """Name the processes below the worker, or adopted from it, that a cell has left running.
+
+        What a framework starts for itself when it is imported is no cell's.
+        """
+        below = remote.descendants(self._guard.pid)[1:]
+        if operation in remote.SETUP_OPERATIONS:
+            self._kept = frozenset(below)
         names = []
-        for pid in remote.descendants(self._guard.pid)[1:]:
-            try:
+        for pid in below:
+            with suppress(psutil.Error):
                 process = psutil.Process(pid)
-                if process.status() != psutil.STATUS_ZOMBIE:
+                if pid not in self._kept and process.status() != psutil.STATUS_ZOMBIE:
                     names.append(f"{process.name()} ({pid})")
-            except psutil.Error:
-                continue
         return tuple(names)
 
     def _look(self) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
@@ -120,6 +121,24 @@ def test_an_idle_worker_that_was_killed_costs_no_cell(executor):
         idle = ask(executor)["pid"]
         os.kill(idle, signal.SIGKILL)
         assert ask(executor)["pid"] != idle
+
+
+def test_what_a_framework_starts_for_itself_is_no_cells_and_ends_with_its_worker(executor):
+    first, again = (executor.run(make_cell("helped", timeout=30)).response for _ in range(2))
+    assert first.error.code == "told"
+    worker = json.loads(first.error.message)["pid"]
+    assert json.loads(again.error.message)["pid"] == worker
+    [helper] = remote.descendants(worker)
+    executor.close()
+    assert not psutil.pid_exists(helper)
+
+
+def test_a_call_that_was_interrupted_costs_the_next_one_nothing(executor):
+    before = ask(executor)["pid"]
+    threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        executor.run(make_cell("hang in Python", timeout=30))
+    assert ask(executor)["pid"] != before
 
 
 def test_a_worker_starts_with_the_threads_of_its_runtime(tmp_path):

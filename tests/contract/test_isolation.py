@@ -99,7 +99,8 @@ def test_in_this_process_a_debugger_stops_where_the_cell_raised(pytester):
 
 def test_a_disk_that_is_full_costs_records_and_no_session(pytester):
     pytester.makepyfile(test_wine=TESTS)
-    printed, run = run_pytest(pytester.path, "-p", "no:cacheprovider", file_bytes=1000)
+    arguments = ("-p", "no:cacheprovider", "-n", "2", "--matrix-threads", "64")
+    printed, run = run_pytest(pytester.path, *arguments, file_bytes=1000)
     assert "INTERNALERROR" not in printed
     assert "2 failed" in printed
     assert "wine-linear-sklearn-train has run, and its record cannot be written: " in printed
@@ -107,10 +108,5 @@ def test_a_disk_that_is_full_costs_records_and_no_session(pytester):
     assert "the journal lacks what could not be written: [Errno 27]" in printed
     assert run.damage == ()
     assert run.records == ()
-
-
-def test_more_processes_than_cores_are_warned_of_once(pytester):
-    pytester.makepyfile(test_wine=TESTS)
-    arguments = ("-n", "2", "--matrix-threads", "512", "-k", "dummy")
-    printed, _ = run_pytest(pytester.path, *arguments)
-    assert printed.count("matrix: 2 processes train with 512 threads each, on ") == 1
+    # That is told once, and before anything runs.
+    assert printed.count("matrix: 2 processes train with 64 threads each, on ") == 1
