@@ -22,17 +22,22 @@ Given = TypeVar("Given")
 
 @dataclass(frozen=True)
 class Extensions:
-    """Hold what the hooks of a session give; ``project`` are the folders a worker imports from."""
+    """Hold what the hooks of a session give; ``project`` are the folders a worker imports from.
 
-    config: pytest.Config
-    places: tuple[Path, ...]
-    datasets: tuple[Dataset, ...]
-    algorithms: tuple[Algorithm, ...]
-    gates: tuple[Gate, ...]
-    project: tuple[Path, ...]
+    Without a ``config`` there are no hooks.
+    """
+
+    config: pytest.Config | None = None
+    places: tuple[Path, ...] = ()
+    datasets: tuple[Dataset, ...] = ()
+    algorithms: tuple[Algorithm, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    project: tuple[Path, ...] = ()
 
     def arrange(self, cells: list[Cell]) -> list[Cell]:
         """Return the cells as the hooks filter and order them; raises ValueError for new ones."""
+        if self.config is None:
+            return cells
         known = {cell.id for cell in cells}
         arranged = list(cells)
         for plugin, call in _callers(self.config, "pytest_matrix_cells"):
@@ -47,7 +52,8 @@ class Extensions:
 
     def observe(self, record: Record) -> None:
         """Show a record to the hooks; what they raise goes through."""
-        self.config.hook.pytest_matrix_record(config=self.config, record=record)
+        if self.config is not None:
+            self.config.hook.pytest_matrix_record(config=self.config, record=record)
 
 
 def gather(config: pytest.Config) -> Extensions:

@@ -35,7 +35,11 @@ class MatrixSession:
     """Run each cell once, judge it, and append its record to the run's journal at once."""
 
     def __init__(
-        self, settings: Settings, journal: Journal, shared: bool, extensions: Extensions
+        self,
+        settings: Settings,
+        journal: Journal,
+        shared: bool,
+        extensions: Extensions = Extensions(),  # noqa: B008 - it is frozen
     ) -> None:
         """Load the catalog; ``shared`` says that other processes run cells of this run too.
 

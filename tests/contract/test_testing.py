@@ -1,6 +1,5 @@
 """Run the checks that users run: each one must fail for an estimator that breaks its promise."""
 
-import broken_estimators
 import pytest
 
 from harness.catalog.algorithms import NETWORKS
@@ -9,20 +8,20 @@ from harness.testing import CHECKS, checks_of, parametrize_with_checks
 
 pytestmark = pytest.mark.contract
 
-FINE = algorithm("fine", broken_estimators.Fine)
+FINE = algorithm("fine", "broken_estimators:Fine")
 MLP = algorithm("mlp", NETWORKS["mlp"], framework="pytorch", tasks=["classification"])
 BREAKERS = {
-    "check_learns_a_classification": (broken_estimators.Guesses, "roc_auc"),
-    "check_learns_many_classes": (broken_estimators.SeesTheFirstOfMany, "balanced_accuracy"),
-    "check_learns_a_regression": (broken_estimators.Guesses, "r2"),
-    "check_learns_a_forecast": (broken_estimators.Explodes, "rmse"),
-    "check_repeats_to_the_bit": (broken_estimators.Wavers, ""),
-    "check_forgets_what_it_trained_before": (broken_estimators.Remembers, ""),
-    "check_accepts_missing_and_categorical_values": (broken_estimators.NeedsNumbers, "TypeError"),
-    "check_accepts_a_single_feature": (broken_estimators.NeedsTwoFeatures, "IndexError"),
-    "check_tells_why_it_refuses": (broken_estimators.NeedsRows, "ArithmeticError: too few"),
+    "check_learns_a_classification": ("Guesses", "roc_auc"),
+    "check_learns_many_classes": ("SeesTheFirstOfMany", "balanced_accuracy"),
+    "check_learns_a_regression": ("Guesses", "r2"),
+    "check_learns_a_forecast": ("Explodes", "rmse"),
+    "check_repeats_to_the_bit": ("Wavers", ""),
+    "check_forgets_what_it_trained_before": ("Remembers", ""),
+    "check_accepts_missing_and_categorical_values": ("NeedsNumbers", "TypeError"),
+    "check_accepts_a_single_feature": ("NeedsTwoFeatures", "IndexError"),
+    "check_tells_why_it_refuses": ("NeedsRows", "ArithmeticError: too few"),
     # The last, for what it does to its worker stays there.
-    "check_leaves_its_process_as_it_was": (broken_estimators.Meddles, ""),
+    "check_leaves_its_process_as_it_was": ("Meddles", ""),
 }
 
 
@@ -35,7 +34,7 @@ def test_what_keeps_the_promises_passes(algorithm, check):
 def test_what_breaks_a_promise_is_found_out_by_its_check(name):
     broken, told = BREAKERS[name]
     with pytest.raises(AssertionError) as caught:
-        CHECKS[name](algorithm("broken", broken))
+        CHECKS[name](algorithm("broken", f"broken_estimators:{broken}"))
     assert told in str(caught.value)
 
 

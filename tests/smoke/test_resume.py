@@ -42,7 +42,7 @@ def test_wine(cell):
     if cell.cell.algorithm == "linear" and not Path("interrupted").exists():
         Path("interrupted").touch()
         # Its worker does not answer while it is suspended: only the interrupt can end this.
-        for child in psutil.Process().children():
+        for child in psutil.Process().children(recursive=True):
             child.suspend()
             threading.Timer(1.0, child.resume).start()
         threading.Timer(0.3, interrupt).start()

@@ -9,7 +9,8 @@ from harness.catalog.product import load_catalog, select_cells
 from harness.gates.score import score_result
 from harness.markers import MatrixMarker
 from harness.options import Settings, without_resume
-from harness.session import MatrixSession, judge_again
+from harness.recording import judge_again
+from harness.session import MatrixSession
 from harness.store.environment import describe_resumption, describe_run
 from harness.store.journal import JOURNAL, Journal, read_run
 from ml.core.contracts import ErrorInfo, RuntimeSpec
