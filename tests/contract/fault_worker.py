@@ -12,7 +12,7 @@ ANSWERED = ("unexpected_exception", "disk_full", "out_of_memory")
 
 def serve(framework, operation, payload):
     if operation == "warm":
-        if json.loads(payload)["id"].startswith("helped"):
+        if json.loads(payload).get("id", "").startswith("helped"):
             subprocess.Popen(["sleep", "60"])
         return json.dumps({"pid": os.getpid()})
     request = json.loads(payload)
