@@ -209,6 +209,11 @@ def read_settings(config: pytest.Config) -> Settings:
                 f"--matrix-data / matrix_data: {folder} is not a folder; "
                 "give a folder that holds dataset descriptors (*.toml)"
             )
+    if config.getoption("matrix_ray_address") and _value(config, "matrix_executor") != "ray":
+        raise pytest.UsageError(
+            "--matrix-ray-address: cells run on a Ray cluster with --matrix-executor ray only; "
+            "give it too"
+        )
     required = config.getoption("matrix_require")
     summary = config.getoption("matrix_summary")
     return Settings(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 RUN = pytest.StashKey[dict[str, Any]]()
 SETTINGS = pytest.StashKey[Settings]()
+CLUSTER = pytest.StashKey[dict[str, float]]()
 FACTS = "mlmatrix"
 RUN_INPUT = "mlmatrix_run"
 REASON_CHARACTERS = 4000
@@ -45,7 +46,14 @@ def open_journal(config: pytest.Config) -> Journal:
     run, settings = config.stash[RUN], config.stash[SETTINGS]
     return Journal(
         settings.reports / "runs" / run["name"],
-        lambda name: describe_run(name, settings.root, tuple(run["command"]), settings.runtime),
+        lambda name: describe_run(
+            name,
+            settings.root,
+            tuple(run["command"]),
+            settings.runtime,
+            settings.executor,
+            config.stash.get(CLUSTER, {}),
+        ),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 from harness.catalog.datasets import BrokenDataset
 from harness.catalog.frameworks import FRAMEWORKS
@@ -10,6 +11,7 @@ from harness.catalog.product import load_catalog, select_cells
 from harness.cell import Cell
 from harness.execute.executor import Execution, Executor
 from harness.execute.local import LocalExecutor
+from harness.execute.ray import RayExecutor
 from harness.gates.judge import judge_cell
 from harness.gates.parity import compare_siblings
 from harness.gates.score import score_result
@@ -43,6 +45,14 @@ class MatrixSession:
             if missing is not None:
                 return framework, missing
         return None
+
+    def submit(self, cells: Iterable[Cell]) -> None:
+        """Announce cells that will run, in their order; raises MatrixError without a cluster."""
+        self._start().submit(cell for cell in cells if self.missing(cell) is None)
+
+    def cluster(self) -> dict[str, float]:
+        """Return what the cluster has in all, empty where cells run on this machine."""
+        return self._executor.resources() if isinstance(self._executor, RayExecutor) else {}
 
     def record(self, cell: Cell) -> Record:
         """Return the cell's record, running it now unless it has been run."""
@@ -78,9 +88,16 @@ class MatrixSession:
         if missing is not None:
             error = ErrorInfo(code="not_installed", message=missing[1])
             return Execution(Failure(id=cell.id, outcome="unavailable", error=error), 0.0)
+        return self._start().run(cell)
+
+    def _start(self) -> Executor:
         if self._executor is None:
-            self._executor = LocalExecutor(self._journal.folder / "workers", self.settings.runtime)
-        return self._executor.run(cell)
+            logs = self._journal.folder / "workers"
+            make = partial(LocalExecutor, runtime=self.settings.runtime)
+            on_ray = self.settings.executor == "ray"
+            address = self.settings.ray_address
+            self._executor = RayExecutor(make, logs, address) if on_ray else make(logs)
+        return self._executor
 
 
 class CellRun:

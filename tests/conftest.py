@@ -10,7 +10,7 @@ import pytest
 FOLDER = pytest.StashKey[str]()
 # What one test of such a file starts, compiles or traces, the others use again.
 TOGETHER = re.compile(
-    r"test_(?:request_order|report_browser|prepare|estimators|checkpoints)\.py|test_learner\[\w+-\w+"
+    r"test_(?:request_order|report_browser|prepare|estimators|checkpoints|ray)\.py|test_learner\[\w+-\w+"
     r"|test_plugin\.py::(?=test_(?:cells_run|a_student|xdist_gives)_)"
 )
 

@@ -96,6 +96,7 @@ def _product(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> Iter
                         expected_failures=dataset.descriptor.expected_failures,
                         teachers=entry.teachers,
                         runtime=settings.runtime,
+                        resources=entry.resources,
                     )
 
 

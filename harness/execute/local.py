@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TypeVar
@@ -56,6 +56,9 @@ class LocalExecutor:
         self._module = worker_module
         self._pools: dict[Framework, pebble.ProcessPool] = {}
         self._warm: set[Framework] = set()
+
+    def submit(self, cells: Iterable[Cell]) -> None:
+        """Do nothing: a cell runs on this machine when it is asked for."""
 
     def run(self, cell: Cell) -> Execution:
         """Send the cell's request to the worker of its framework and wait for the response."""

@@ -333,7 +333,12 @@ def _write_commit(head: Head | None) -> str:
 
 
 def _describe_machine(head: Head) -> tuple[tuple[str, str], ...]:
+    has = dict(head.cluster)
+    memory = has.pop("memory", None)
+    parts = [f"{value:g} {name}" for name, value in has.items()]
+    cluster = ", ".join([*parts, *([write_bytes(memory)] if memory else [])])
     return (
+        *([("Executor", f"{head.executor}: {cluster}")] if has else []),
         ("Python", head.python),
         ("Platform", head.platform),
         ("Processor", head.cpu or NOTHING),
