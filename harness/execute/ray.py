@@ -7,6 +7,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -23,6 +24,7 @@ from ml.core.errors import MatrixError, Unavailable
 
 RETRIES = 3
 CONNECT_SECONDS = 5.0
+REMOVALS = 50
 OBJECT_STORE_BYTES = 100 * 2**20
 ML_FOLDER = Path(contracts.__file__).parents[1]
 # Ray reads these when it starts or joins a cluster: a cluster of ours sends nothing home, and an
@@ -60,7 +62,7 @@ class RayExecutor:
 
     Ray places each where its resources are free, and runs it again, up to ``retries`` times, when
     its node or Ray's process there is lost. Without an address a cluster is started on this
-    machine, and stopped at the end; any other is left running.
+    machine, with its files in ``folder``, and both go at the end; any other is left running.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class RayExecutor:
         self._task: Task | None = None
         self._submit_task: Any = None
         self._submitted: dict[str, Any] = {}
-        self._folder: Path | None = None
+        self.folder: Path | None = None
         self._joined = False
 
     def submit(self, cells: Iterable[Cell]) -> None:
@@ -124,6 +126,8 @@ class RayExecutor:
 
     def close(self) -> None:
         """Cancel what has not been waited for; stop a cluster of ours, leave any other."""
+        if self._task is None:
+            return
         import ray
 
         for task in self._submitted.values():
@@ -131,13 +135,9 @@ class RayExecutor:
                 with suppress(ray.exceptions.RayError):
                     ray.cancel(task, force=True)
         self._submitted.clear()
-        if self._joined:
-            ray.shutdown()
-            self._joined = False
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
         self._task = None
+        if self._joined:
+            self._leave(ray)
 
     def _send(self, cell: Cell) -> Any:
         """Return the reference to the submitted cell, or the Failure of one that fits no node."""
@@ -179,33 +179,39 @@ class RayExecutor:
 
         if not joined:
             self._join(ray)
-            self._joined = True
         self._submit_task = ray.remote(max_retries=self._retries)(run_on_node)
-        logs = self._logs.resolve() if self._folder else None
+        logs = self._logs.resolve() if self.folder else None
         self._task = Task(uuid.uuid4().hex, self._make, logs, ML_FOLDER, tuple(sys.path))
 
     def _join(self, ray: Any) -> None:
         options: dict[str, Any] = {"address": self._address}
         if self._address is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="mlmatrix-ray-"))
+            self.folder = Path(tempfile.mkdtemp(prefix="mlmatrix-ray-"))
             options = {
                 "address": "local",
                 "num_cpus": self._cpus,
                 "include_dashboard": False,
                 "object_store_memory": OBJECT_STORE_BYTES,
-                "_temp_dir": str(self._folder),
+                "_temp_dir": str(self.folder),
             }
         before = {name: os.environ.get(name) for name in _SETTINGS}
         os.environ.update({k: v for k, v in _SETTINGS.items() if before[k] is None})
         try:
             ray.init(**options, log_to_driver=False, logging_level="ERROR")
-        except Exception as problem:
             self._joined = True
-            self.close()
+        except Exception as problem:
+            self._leave(ray)
             raise _unreachable(self._address, _first(problem)) from problem
         finally:
             for name in (name for name, value in before.items() if value is None):
                 del os.environ[name]
+
+    def _leave(self, ray: Any) -> None:
+        ray.shutdown()
+        self._joined = False
+        if self.folder is not None:
+            _remove(self.folder)
+            self.folder = None
 
 
 def claim(cell: Cell) -> dict[str, float]:
@@ -263,6 +269,15 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
     except (OSError, ValueError) as problem:
         raise _unreachable(address, str(problem)) from problem
+
+
+def _remove(folder: Path) -> None:
+    """Remove a cluster's folder, where a process that is ending may still write."""
+    for _ in range(REMOVALS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
 
 
 def _unreachable(address: str | None, why: str) -> MatrixError:
