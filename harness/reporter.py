@@ -65,7 +65,7 @@ class Reporter:
         self._started = time.perf_counter()
         self._cells: set[str] = set()
         self._page: Path | None = None
-        self._problem: str | None = None
+        self._problems: list[str] = []
 
     @cached_property
     def _journal(self) -> Journal:
@@ -130,9 +130,14 @@ class Reporter:
 
             self._page = write_site(reports, [read_run(folder) for folder in list_runs(reports)])
         except MatrixError as problem:
-            self._problem = f"no report page: {problem}"
+            self._problems.append(f"no report page: {problem}")
         except Exception as problem:  # noqa: BLE001 - a page must not cost the session
-            self._problem = f"no report page: {type(problem).__name__}: {problem}"
+            self._problems.append(f"no report page: {type(problem).__name__}: {problem}")
+        if self._config.stash[SETTINGS].summaries:
+            try:
+                self._write_summaries()
+            except Exception as problem:  # noqa: BLE001 - nor must a summary
+                self._problems.append(f"no summary: {type(problem).__name__}: {problem}")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the closing table and where the page is."""
@@ -153,8 +158,20 @@ class Reporter:
         terminalreporter.write_line(f"journal: {self._shown(self._journal.folder)}")
         if self._page is not None:
             terminalreporter.write_line(f"report: {self._shown(self._page)}")
-        if self._problem is not None:
-            terminalreporter.write_line(self._problem, red=True)
+        for problem in self._problems:
+            terminalreporter.write_line(problem, red=True)
+
+    def _write_summaries(self) -> None:
+        from harness.report.summary import choose_base, write_summary
+        from harness.store.journal import list_runs, read_run
+
+        run = read_run(self._journal.folder)
+        earlier = (read_run(folder) for folder in list_runs(self._journal.folder.parents[1]))
+        page = self._shown(self._page) if self._page else None
+        text = write_summary(run, choose_base(run, earlier), page)
+        for path in self._config.stash[SETTINGS].summaries:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(text)
 
     def _expect(self, nodes: Iterable[str]) -> None:
         self._cells.update(found for node in nodes for found in _cell_in_node.findall(node))

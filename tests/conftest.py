@@ -26,6 +26,11 @@ def pytester(pytester, monkeypatch):
     return pytester
 
 
+def pytest_sessionstart():
+    # It has been read; the projects of our tests are not to write there.
+    os.environ.pop("GITHUB_STEP_SUMMARY", None)
+
+
 def pytest_configure(config):
     # Workers of xdist, of the matrix and of pytester inherit the environment.
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
