@@ -27,9 +27,10 @@ CONNECT_SECONDS = 5.0
 REMOVALS = 50
 OBJECT_STORE_BYTES = 100 * 2**20
 ML_FOLDER = Path(contracts.__file__).parents[1]
-# Ray reads these when it starts or joins a cluster: a cluster of ours sends nothing home, and an
-# address that answers, but not as Ray, is asked once.
-_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_gcs_server_port_wait_time_s": "1"}
+# Ray reads these when it starts or joins: a cluster of ours sends nothing home, and what answers
+# at an address, but not as Ray, is asked once.
+_STARTING = {"RAY_USAGE_STATS_ENABLED": "0"}
+_JOINING = {"RAY_gcs_server_port_wait_time_s": "1"}
 
 
 def check_installed() -> None:
@@ -45,9 +46,8 @@ def check_installed() -> None:
 class Task:
     """Hold what a node needs beside the cell: how it makes its executor, and for whom.
 
-    ``logs`` is None where the node chooses a folder of its own, which goes with its process;
-    ``ml_folder`` is where the submitting process has our own datasets, and ``paths`` where it
-    looks for modules.
+    ``logs`` is None where they go among those of Ray's session on the node; ``ml_folder`` is
+    where the submitting process has our own datasets, and ``paths`` where it looks for modules.
     """
 
     owner: str
@@ -194,8 +194,9 @@ class RayExecutor:
                 "object_store_memory": OBJECT_STORE_BYTES,
                 "_temp_dir": str(self.folder),
             }
-        before = {name: os.environ.get(name) for name in _SETTINGS}
-        os.environ.update({k: v for k, v in _SETTINGS.items() if before[k] is None})
+        wanted = _JOINING if self._address else _STARTING
+        unset = {name: value for name, value in wanted.items() if name not in os.environ}
+        os.environ.update(unset)
         try:
             ray.init(**options, log_to_driver=False, logging_level="ERROR")
             self._joined = True
@@ -203,7 +204,7 @@ class RayExecutor:
             self._leave(ray)
             raise _unreachable(self._address, _first(problem)) from problem
         finally:
-            for name in (name for name, value in before.items() if value is None):
+            for name in unset:
                 del os.environ[name]
 
     def _leave(self, ray: Any) -> None:
@@ -254,9 +255,17 @@ def _executor_of(task: Task) -> Executor:
         sys.path += [path for path in task.paths if path not in sys.path]
         # A spawned worker would import the main module of this process, and so all of Ray.
         vars(sys.modules["__main__"]).pop("__file__", None)
-        folder = task.logs or Path(tempfile.gettempdir(), f"mlmatrix-{task.owner}")
-        _kept[key] = task.make(folder / f"ray-{os.getpid()}")
+        _kept[key] = task.make((task.logs or _logs_of_node()) / f"ray-{os.getpid()}")
     return _kept[key]
+
+
+def _logs_of_node() -> Path:
+    """Return a folder among the logs that Ray keeps of its session on this node."""
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    [socket_name] = [n["ObjectStoreSocketName"] for n in ray.nodes() if n["NodeID"] == here]
+    return Path(socket_name).parents[1] / "logs" / "mlmatrix"
 
 
 def _knock(address: str) -> None:
@@ -288,8 +297,8 @@ def _unreachable(address: str | None, why: str) -> MatrixError:
         )
     return MatrixError(
         f"--matrix-ray-address / matrix_ray_address: there is no Ray cluster at {address}: {why}",
-        remedy="look with `ray status --address ADDRESS`; without an address a cluster is "
-        "started on this machine",
+        remedy="look with `ray status --address ADDRESS`; where it wants a token, set "
+        "RAY_AUTH_MODE=token; without an address a cluster is started on this machine",
     )
 
 
