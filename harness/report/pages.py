@@ -335,12 +335,16 @@ def _write_commit(head: Head | None) -> str:
 
 
 def _describe_machine(head: Head) -> tuple[tuple[str, str], ...]:
-    has = dict(head.cluster)
-    memory = has.pop("memory", None)
-    parts = [f"{value:g} {name}" for name, value in has.items()]
-    cluster = ", ".join([*parts, *([write_bytes(memory)] if memory else [])])
+    cluster = [
+        count(int(has), "node")
+        if name == "nodes"
+        else write_bytes(has)
+        if name == "memory"
+        else f"{has:g} {name}"
+        for name, has in head.cluster.items()
+    ]
     return (
-        *([("Executor", f"{head.executor}: {cluster}")] if has else []),
+        *([("Executor", f"{head.executor}: {', '.join(cluster)}")] if cluster else []),
         ("Python", head.python),
         ("Platform", head.platform),
         ("Processor", head.cpu or NOTHING),

@@ -11,6 +11,11 @@ import fault_worker
 
 def serve(framework, operation, payload):
     request = json.loads(payload)
+    if request.get("id", "").startswith("devices"):
+        answer = json.loads(fault_worker.refuse())
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        answer["error"]["message"] = f"CUDA_VISIBLE_DEVICES={seen!r}"
+        return json.dumps(answer)
     if operation == "warm" or not request["id"].startswith("orphaned"):
         return fault_worker.serve(framework, operation, payload)
     tries = Path(request["data"]["path"])

@@ -1,6 +1,7 @@
 """Run cells on a Ray cluster of this machine: the records are those of local workers."""
 
 import os
+import re
 import socket
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ from harness.cell import Cell, Resources
 from harness.execute import ray as room
 from harness.execute.local import LocalExecutor
 from harness.execute.ray import RayExecutor, claim, move_home
+from harness.report.pages import build_run_page
 from harness.store.journal import list_runs, read_run
 from ml.core.contracts import Budget, NetworkSpec, PreprocessingSpec, RuntimeSpec
 
@@ -88,6 +90,8 @@ def executor(tmp_path_factory):
     before = set(psutil.Process().children(recursive=True))
     make = partial(LocalExecutor, worker_module="ray_worker")
     executor = RayExecutor(make, folder / "workers", retries=1, cpus=2)
+    # Others find the process connected from here on, and leave it so.
+    assert executor.resources()["CPU"] == 2
     yield executor
     started = {
         child
@@ -111,7 +115,7 @@ def test_faults_of_workers_and_of_ray_are_outcomes_and_lost_cells_are_run_again(
         "greedy": make_cell(
             "greedy", resources=Resources(gpus=99), runtime=RuntimeSpec(device="cuda")
         ),
-        **{name: make_cell(name) for name in ("fine", "dies", "hangs", "exits")},
+        **{name: make_cell(name) for name in ("fine", "dies", "hangs", "exits", "devices")},
     }
     executor.submit(cells.values())
     ended = {name: executor.run(cell).response for name, cell in cells.items()}
@@ -123,10 +127,12 @@ def test_faults_of_workers_and_of_ray_are_outcomes_and_lost_cells_are_run_again(
         "dies": ("crashed", "worker_died"),
         "hangs": ("timeout", "time_limit"),
         "exits": ("crashed", "worker_died"),
+        "devices": ("data_invalid", "process"),
     }
     assert [path.stat().st_size for path in (once, always)] == [2, 2]
     assert "was lost; tried 2 times: " in ended["orphaned"].error.message
     assert "has CPU 1, GPU 99" in ended["greedy"].error.message
+    assert ended["devices"].error.message == "CUDA_VISIBLE_DEVICES=''"
     assert "last words" in ended["dies"].error.detail
     assert executor.run(cells["fine"]).response.error.code == "process"
 
@@ -148,7 +154,6 @@ def plain(value):
 
 
 def test_the_same_matrix_gives_the_same_records_on_ray_as_locally(executor, pytester):
-    executor.resources()  # The run below finds the process connected, and leaves it so.
     pytester.makepyfile(TEST)
     options = ("-p", "no:cacheprovider", "--matrix-rows=200", "--matrix-replicates=2")
     for where in ("ray", "local"):
@@ -158,6 +163,8 @@ def test_the_same_matrix_gives_the_same_records_on_ray_as_locally(executor, pyte
     remote, local = runs["ray"], runs["local"]
     assert (remote.head.cluster["nodes"], remote.head.cluster["CPU"]) == (1, 2)
     assert local.head.cluster == {}
+    shown = dict(build_run_page(remote, ()).environment)["Executor"]
+    assert re.fullmatch(r"ray: 1 node, 2 CPU, (\d+ GPU, )?[\d.]+ [MGT]iB", shown)
     for one, other in zip(remote.records, local.records, strict=True):
         assert one.cell == other.cell
         assert plain(one.model_dump(mode="json")) == plain(other.model_dump(mode="json"))
