@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -90,17 +90,18 @@ class RayExecutor:
 
     def submit(self, cells: Iterable[Cell]) -> None:
         """Submit the cells; raises MatrixError where there is no cluster to submit them to."""
+        nodes = self._find_nodes()
         for cell in cells:
             if cell.id not in self._submitted:
-                self._submitted[cell.id] = self._send(cell)
+                self._submitted[cell.id] = self._send(cell, nodes)
 
     def run(self, cell: Cell) -> Execution:
         """Wait for the cell's result; one that was not submitted, or was taken, is submitted."""
-        import ray
-
-        task = self._submitted.pop(cell.id, None) or self._send(cell)
+        task = self._submitted.pop(cell.id, None) or self._send(cell, self._find_nodes())
         if isinstance(task, Failure):
             return Execution(task, 0.0)
+        import ray
+
         try:
             execution: Execution = ray.get(task)
         except ray.exceptions.OutOfMemoryError as problem:
@@ -117,9 +118,9 @@ class RayExecutor:
 
     def resources(self) -> dict[str, float]:
         """Return what the cluster has in all: nodes, CPU, GPU, and memory in bytes."""
+        self._connect()
         import ray
 
-        self._connect()
         total = ray.cluster_resources()
         nodes = sum(name.startswith("node:") and "__" not in name for name in total)
         return {"nodes": nodes, **{k: total[k] for k in ("CPU", "GPU", "memory") if k in total}}
@@ -139,12 +140,20 @@ class RayExecutor:
         if self._joined:
             self._leave(ray)
 
-    def _send(self, cell: Cell) -> Any:
-        """Return the reference to the submitted cell, or the Failure of one that fits no node."""
+    def _find_nodes(self) -> list[dict[str, float]]:
+        """Return what each node that is alive has in all."""
         self._connect()
+        import ray
+
+        return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+    def _send(self, cell: Cell, nodes: list[dict[str, float]]) -> Any:
+        """Return the reference to the submitted cell, or the Failure of one that fits no node."""
         needs = claim(cell)
-        unfit = self._explain_unfit(needs)
-        if unfit is not None:
+        # Ray would wait for a node that can hold it, and the test with it, for ever.
+        if not any(all(n.get(name, 0) >= much for name, much in needs.items()) for n in nodes):
+            words = ", ".join(f"{name} {much:g}" for name, much in needs.items() if much)
+            unfit = f"no node of the Ray cluster has {words}"
             remedy = "start a node that has them, or lower the algorithm's resources or the threads"
             return Failure(
                 id=cell.id,
@@ -157,15 +166,6 @@ class RayExecutor:
             memory=int(needs["memory"]) or None,
             name=cell.id,
         ).remote(self._task, cell)
-
-    def _explain_unfit(self, needs: Mapping[str, float]) -> str | None:
-        import ray
-
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if any(all(n.get(name, 0) >= much for name, much in needs.items()) for n in nodes):
-            return None
-        words = ", ".join(f"{name} {much:g}" for name, much in needs.items() if much)
-        return f"no node of the Ray cluster has {words}"
 
     def _connect(self) -> None:
         """Join the cluster or start one, once; a connection that this process has is used."""
@@ -203,6 +203,9 @@ class RayExecutor:
         except Exception as problem:
             self._leave(ray)
             raise _unreachable(self._address, _first(problem)) from problem
+        except BaseException:
+            self._leave(ray)
+            raise
         finally:
             for name in unset:
                 del os.environ[name]
