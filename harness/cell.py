@@ -26,6 +26,19 @@ from ml.core.descriptor import ExpectedFailure
 
 
 @dataclass(frozen=True)
+class Resources:
+    """Hold what a cell needs of the machine that it runs on; memory is in MiB.
+
+    A cell claims at least as many cpus as its runtime has threads, and its gpus only where the
+    runtime's device is cuda.
+    """
+
+    cpus: float = 1
+    gpus: float = 0
+    memory_mib: float | None = None
+
+
+@dataclass(frozen=True)
 class Cell:
     """Hold what one cell runs; ``is_baseline`` marks a model that is itself the baseline.
 
@@ -47,6 +60,7 @@ class Cell:
     expected_failures: tuple[ExpectedFailure, ...] = ()
     teachers: tuple[TeacherSpec, ...] = ()
     runtime: RuntimeSpec = field(default_factory=RuntimeSpec)
+    resources: Resources = Resources()
 
     @property
     def id(self) -> str:

@@ -55,7 +55,7 @@ class Settings:
     reuse: bool = False
     executor: str = "local"
     ray_address: str | None = None
-    summary: Path | None = None
+    summaries: tuple[Path, ...] = ()
 
     @cached_property
     def runtime(self) -> RuntimeSpec:
@@ -151,7 +151,8 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--matrix-summary",
         metavar="FILE",
-        help="append totals, failures and changes to this file, as Markdown",
+        help="append totals, failures and changes to this file, as Markdown; also done to "
+        "$GITHUB_STEP_SUMMARY",
     )
     group.addoption(
         "--matrix-device",
@@ -210,8 +211,12 @@ def read_settings(config: pytest.Config) -> Settings:
                 f"--matrix-data / matrix_data: {folder} is not a folder; "
                 "give a folder that holds dataset descriptors (*.toml)"
             )
+    if config.getoption("matrix_ray_address") and _value(config, "matrix_executor") != "ray":
+        raise pytest.UsageError(
+            "--matrix-ray-address: cells run on a Ray cluster with --matrix-executor ray only; "
+            "give it too"
+        )
     required = config.getoption("matrix_require")
-    summary = config.getoption("matrix_summary")
     return Settings(
         root=config.rootpath,
         data=tuple(dict.fromkeys(folder.resolve() for folder in folders)),
@@ -242,7 +247,7 @@ def read_settings(config: pytest.Config) -> Settings:
         reuse=config.getoption("matrix_reuse"),
         executor=_choice(config, "matrix_executor", EXECUTORS),
         ray_address=_value(config, "matrix_ray_address") or None,
-        summary=Path(config.invocation_params.dir, summary) if summary else None,
+        summaries=_summaries(config),
     )
 
 
@@ -255,6 +260,17 @@ def _runtime(config: pytest.Config) -> tuple[Given, ...]:
     except MatrixError as problem:
         raise pytest.UsageError(str(problem)) from None
     return given
+
+
+def _summaries(config: pytest.Config) -> tuple[Path, ...]:
+    """Return the files that the option and GitHub's variable name."""
+    given = config.getoption("matrix_summary")
+    path = Path(config.invocation_params.dir, given) if given else None
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        problem = "is a folder" if path.is_dir() else f"cannot be made: no folder {path.parent}"
+        raise pytest.UsageError(f"--matrix-summary: {path} {problem}; name a file to append to")
+    github = os.environ.get("GITHUB_STEP_SUMMARY")
+    return tuple(dict.fromkeys(filter(None, (path, Path(github) if github else None))))
 
 
 def read_retry(text: str) -> dict[str, int]:

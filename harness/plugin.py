@@ -10,6 +10,7 @@ import pytest
 from harness.markers import TRACKS, marks_of, read_marker, register_markers, tracks_of
 from harness.options import add_options, read_settings
 from harness.reporter import (
+    CLUSTER,
     FACTS,
     RUN,
     RUN_INPUT,
@@ -65,6 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(str(problem)) from None
     config.stash[RUN] = getattr(config, "workerinput", {}).get(RUN_INPUT) or choose_run(config)
     if not hasattr(config, "workerinput"):
+        if settings.executor == "ray":
+            _check_ray(config, settings)
         config.pluginmanager.register(Reporter(config), "mlmatrix-reporter")
         if getattr(config.option, "dist", "no") != "no":
             is_default = config.stash.get(_undistributed_key, False)
@@ -86,6 +89,26 @@ def _set_selection_up(config: pytest.Config, settings: Settings) -> None:
         # Processes of xdist would hold the items that are to be listed here.
         config.option.dist = "no"
         config.pluginmanager.register(Listing(_session(config)), "mlmatrix-listing")
+
+
+def _check_ray(config: pytest.Config, settings: Settings) -> None:
+    if config.getoption("dist", "no") != "no":
+        raise pytest.UsageError(
+            "--matrix-executor ray: Ray spreads the cells, and pytest-xdist would too; leave -n "
+            "out, or say -n 0"
+        )
+    if settings.isolation == "none":
+        raise pytest.UsageError(
+            "--matrix-isolation none runs cells in this process, --matrix-executor ray on a "
+            "cluster; leave one of them out"
+        )
+    from harness.execute.ray import check_installed
+    from ml.core.errors import MatrixError
+
+    try:
+        check_installed()
+    except MatrixError as problem:
+        raise pytest.UsageError(str(problem)) from None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -171,6 +194,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from harness.dispatch import order_cells
 
         order_cells(config, items, ranks)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Announce the cells that will run, so that a cluster can start on them."""
+    config = session.config
+    stopped = session.testsfailed and not config.option.continue_on_collection_errors
+    listed = config.option.collectonly or config.stash[SETTINGS].list_cells
+    if stopped or listed or _session_key not in config.stash:
+        return
+    from harness.cell import Cell
+    from harness.selection import entry_of
+    from ml.core.errors import MatrixError
+
+    entries = (entry_of(item) for item in session.items)
+    cells = {entry.id: entry for entry in entries if isinstance(entry, Cell)}
+    if not cells:
+        return
+    try:
+        _session(config).submit(cells.values())
+    except MatrixError as problem:
+        raise pytest.UsageError(str(problem)) from None
+    config.stash[CLUSTER] = _session(config).cluster()
 
 
 @pytest.fixture

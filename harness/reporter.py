@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 RUN = pytest.StashKey[dict[str, Any]]()
 SETTINGS = pytest.StashKey[Settings]()
 HELD = pytest.StashKey[int]()
+CLUSTER = pytest.StashKey[dict[str, float]]()
 FACTS = "mlmatrix"
 RUN_INPUT = "mlmatrix_run"
 REASON_CHARACTERS = 4000
@@ -118,7 +119,14 @@ def open_journal(config: pytest.Config) -> Journal:
     run, settings = config.stash[RUN], config.stash[SETTINGS]
     return Journal(
         settings.reports / "runs" / run["name"],
-        lambda name: describe_run(name, settings.root, tuple(run["command"]), settings.runtime),
+        lambda name: describe_run(
+            name,
+            settings.root,
+            tuple(run["command"]),
+            settings.runtime,
+            settings.executor,
+            config.stash.get(CLUSTER, {}),
+        ),
         run["resumed_at"],
     )
 
@@ -261,6 +269,11 @@ class Reporter:
             self._problems["page"] = f"no report page: {problem}"
         except Exception as problem:  # noqa: BLE001 - a page must not cost the session
             self._problems["page"] = f"no report page: {type(problem).__name__}: {problem}"
+        if self._config.stash[SETTINGS].summaries:
+            try:
+                self._write_summaries()
+            except Exception as problem:  # noqa: BLE001 - nor must a summary
+                self._problems["summary"] = f"no summary: {type(problem).__name__}: {problem}"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the closing table and where the page is."""
@@ -304,6 +317,18 @@ class Reporter:
         except OSError as problem:
             text = f"the journal lacks what could not be written: {problem}"
             self._problems["journal"] = text
+
+    def _write_summaries(self) -> None:
+        from harness.report.summary import choose_base, write_summary
+        from harness.store.journal import list_runs, read_run
+
+        run = read_run(self._journal.folder)
+        earlier = (read_run(folder) for folder in list_runs(self._journal.folder.parents[1]))
+        page = self._shown(self._page) if self._page else None
+        text = write_summary(run, choose_base(run, earlier), page)
+        for path in self._config.stash[SETTINGS].summaries:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(text)
 
     def _expect(self, nodes: Iterable[str]) -> None:
         self._cells.update(found for node in nodes for found in cells_in(node))

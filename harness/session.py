@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 import pytest
 
@@ -13,6 +14,7 @@ from harness.cell import Cell
 from harness.execute.executor import Execution, Executor
 from harness.execute.inprocess import InProcessExecutor
 from harness.execute.local import LocalExecutor
+from harness.execute.ray import RayExecutor
 from harness.extensions import Extensions
 from harness.markers import MatrixMarker
 from harness.options import Settings
@@ -74,6 +76,14 @@ class MatrixSession:
             if missing is not None:
                 return framework, missing
         return None
+
+    def submit(self, cells: Iterable[Cell]) -> None:
+        """Announce cells that will run, in their order; raises MatrixError without a cluster."""
+        self._start().submit(cell for cell in cells if self._will_run(cell))
+
+    def cluster(self) -> dict[str, float]:
+        """Return what the cluster has in all, empty where cells run on this machine."""
+        return self._executor.resources() if isinstance(self._executor, RayExecutor) else {}
 
     def record(self, cell: Cell) -> Record:
         """Return the cell's record, running it now unless it has been run."""
@@ -193,21 +203,34 @@ class MatrixSession:
         if missing is not None:
             error = ErrorInfo(code="not_installed", message=missing[1])
             return Execution(Failure(id=cell.id, outcome="unavailable", error=error), 0.0)
+        return self._start().run(cell)
+
+    def _start(self) -> Executor:
         if self._executor is None:
             self._executor = self._make_executor()
-        return self._executor.run(cell)
+        return self._executor
 
     def _make_executor(self) -> Executor:
-        settings = self.settings
+        settings, project = self.settings, self.extensions.project
         if settings.isolation == "none":
-            return InProcessExecutor(settings.runtime, project=self.extensions.project)
-        return LocalExecutor(
-            self._journal.folder / "workers",
-            settings.runtime,
-            project=self.extensions.project,
+            return InProcessExecutor(settings.runtime, project=project)
+        logs = self._journal.folder / "workers"
+        make = partial(
+            LocalExecutor,
+            runtime=settings.runtime,
+            project=project,
             memory_limit=settings.memory,
             fresh=settings.isolation == "fresh",
         )
+        if settings.executor == "ray":
+            return RayExecutor(make, logs, settings.ray_address)
+        return make(logs)
+
+    def _will_run(self, cell: Cell) -> bool:
+        """Tell whether the cell has to run: not where its framework is missing or its record is."""
+        if self.missing(cell) is not None or self.find_final(cell) is not None:
+            return False
+        return not self.settings.reuse or self.look_up(cell).record is None
 
 
 class CellRun:

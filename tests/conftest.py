@@ -11,7 +11,8 @@ from fault_table import lay_table_out
 FOLDER = pytest.StashKey[str]()
 # What one test of such a file starts, compiles or traces, the others use again.
 TOGETHER = re.compile(
-    r"test_(?:request_order|report_browser|prepare|estimators|checkpoints|resume)\.py|test_learner\[\w+-\w+"
+    r"test_(?:request_order|report_browser|prepare|estimators|checkpoints|resume|ray)\.py"
+    r"|test_learner\[\w+-\w+"
     r"|test_plugin\.py::(?=test_(?:cells_run|a_student|xdist_gives)_)"
 )
 
@@ -25,6 +26,11 @@ def pytester(pytester, monkeypatch):
     """Give projects whose pytest starts with the plugins that they use."""
     monkeypatch.setenv("PYTEST_ADDOPTS", UNUSED)
     return pytester
+
+
+def pytest_sessionstart():
+    # It has been read; the projects of our tests are not to write there.
+    os.environ.pop("GITHUB_STEP_SUMMARY", None)
 
 
 def pytest_configure(config):

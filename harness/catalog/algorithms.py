@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from harness.cell import Resources
 from ml.core.contracts import (
     EstimatorSpec,
     Framework,
@@ -39,8 +40,10 @@ class Algorithm:
     is_baseline: bool = False
     teachers: tuple[TeacherSpec, ...] = ()
     expected_failures: tuple[ExpectedFailure, ...] = ()
+    resources: Resources = field(default_factory=Resources)
 
 
+ACCELERATED = Resources(gpus=1)
 NEURAL: tuple[Framework, ...] = ("pytorch", "tensorflow", "jax")
 NETWORKS: dict[str, NetworkSpec] = {
     "linear": NetworkSpec(
@@ -157,13 +160,28 @@ ALGORITHMS: tuple[Algorithm, ...] = (
             NETWORK_PREPROCESSING.get(name, PreprocessingSpec()),
             tasks=NETWORK_TASKS.get(name, TASKS),
             rows=ROWS.get(name),
+            resources=ACCELERATED,
         )
         for framework in NEURAL
         for name, network in NETWORKS.items()
     ),
     *(
-        Algorithm("student", framework, STUDENT, modes=("distill",), teachers=TEACHERS[:1])
+        Algorithm(
+            "student",
+            framework,
+            STUDENT,
+            modes=("distill",),
+            teachers=TEACHERS[:1],
+            resources=ACCELERATED,
+        )
         for framework in NEURAL
     ),
-    Algorithm("student_of_two", "pytorch", STUDENT, modes=("distill",), teachers=TEACHERS),
+    Algorithm(
+        "student_of_two",
+        "pytorch",
+        STUDENT,
+        modes=("distill",),
+        teachers=TEACHERS,
+        resources=ACCELERATED,
+    ),
 )

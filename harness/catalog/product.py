@@ -116,6 +116,7 @@ def _product(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> Iter
                         expected_failures=(*dataset.expected_failures, *entry.expected_failures),
                         teachers=entry.teachers,
                         runtime=settings.runtime,
+                        resources=entry.resources,
                     )
 
 

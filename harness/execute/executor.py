@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +20,9 @@ class Execution:
 
 class Executor(Protocol):
     """Run cells away from this process."""
+
+    def submit(self, cells: Iterable[Cell]) -> None:
+        """Take notice of cells that will be run, in their order; they may start at once."""
 
     def run(self, cell: Cell) -> Execution:
         """Run a cell and return its response; a dead or silent worker is a Failure too."""

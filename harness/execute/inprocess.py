@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.cell import Cell
@@ -29,6 +29,9 @@ class InProcessExecutor:
         self._module = worker_module
         remote.open_project([*map(str, project)])
         remote.set_variables(runtime.threads)
+
+    def submit(self, cells: Iterable[Cell]) -> None:
+        """Do nothing: a cell runs when it is asked for."""
 
     def run(self, cell: Cell) -> Execution:
         """Answer the cell's request; raises whatever its training did not expect."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -62,6 +62,9 @@ class LocalExecutor:
         self._limit = memory.settle_limit(memory_limit)
         self._fresh = fresh
         self._workers: dict[Framework, process.WorkerProcess] = {}
+
+    def submit(self, cells: Iterable[Cell]) -> None:
+        """Do nothing: a cell runs on this machine when it is asked for."""
 
     def run(self, cell: Cell) -> Execution:
         """Send the cell's request to the worker of its framework and wait for the response."""

@@ -148,7 +148,7 @@ def summarize_run(run: RunJournal) -> RunSummary:
             expected=states["expected"],
             unavailable=states["unavailable"],
         ),
-        failed_tests=len(_unexplained(run)),
+        failed_tests=len(list_unexplained(run)),
         took=write_seconds(end.seconds) if end and not run.resumed else "",
         finished=end is not None and end.exit_status in (0, 1),
         ending=ending,
@@ -180,7 +180,7 @@ def build_run_page(run: RunJournal, earlier: Sequence[RunSummary]) -> RunPage:
     statuses = Counter(line.status for line in run.tests)
     return RunPage(
         summary=summary,
-        headline=_write_headline(summary),
+        headline=write_headline(summary),
         tone=_choose_tone(run, summary),
         command=shlex.join(run.head.command) if run.head else "",
         tests=", ".join(f"{number} {status}" for status, number in statuses.most_common()),
@@ -188,7 +188,7 @@ def build_run_page(run: RunJournal, earlier: Sequence[RunSummary]) -> RunPage:
         damage=run.damage,
         kinds=_count_kinds(records),
         failed=reports("failed"),
-        failed_tests=tuple(_report_test(line) for line in _unexplained(run)),
+        failed_tests=tuple(_report_test(line) for line in list_unexplained(run)),
         expected=reports("expected"),
         unavailable=reports("unavailable"),
         outdated=tuple(
@@ -210,7 +210,8 @@ def build_run_page(run: RunJournal, earlier: Sequence[RunSummary]) -> RunPage:
     )
 
 
-def _write_headline(summary: RunSummary) -> str:
+def write_headline(summary: RunSummary) -> str:
+    """Return in one phrase whether the run's cells passed."""
     totals, tests = summary.totals, summary.failed_tests
     if not summary.finished and totals.cells and not totals.failed:
         text = f"Not finished: {count(totals.cells, 'cell')} recorded, none failed"
@@ -265,7 +266,8 @@ def _list_choices(records: Sequence[Record]) -> tuple[Choice, ...]:
     )
 
 
-def _unexplained(run: RunJournal) -> list[TestLine]:
+def list_unexplained(run: RunJournal) -> list[TestLine]:
+    """Return the tests that failed although no failing cell explains it."""
     known = {record.cell for record in run.records if state_of(record) == "failed"}
     return [
         line
@@ -343,7 +345,16 @@ def _write_commit(head: Head | None) -> str:
 
 
 def _describe_machine(head: Head) -> tuple[tuple[str, str], ...]:
+    cluster = [
+        count(int(has), "node")
+        if name == "nodes"
+        else write_bytes(has)
+        if name == "memory"
+        else f"{has:g} {name}"
+        for name, has in head.cluster.items()
+    ]
     return (
+        *([("Executor", f"{head.executor}: {', '.join(cluster)}")] if cluster else []),
         ("Python", head.python),
         ("Platform", head.platform),
         ("Processor", head.cpu or NOTHING),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -26,13 +27,21 @@ PACKAGES = (
     "jaxlib",
     "pytest",
     "pytest-xdist",
+    "ray",
     "pydantic",
     "safetensors",
     "skops",
 )
 
 
-def describe_run(run: str, root: Path, command: tuple[str, ...], runtime: RuntimeSpec) -> Head:
+def describe_run(
+    run: str,
+    root: Path,
+    command: tuple[str, ...],
+    runtime: RuntimeSpec,
+    executor: str = "local",
+    cluster: Mapping[str, float] | None = None,
+) -> Head:
     """Return the head of a journal for a run that starts now in ``root``."""
     status = _git(root, "status", "--porcelain", "--untracked-files=no")
     return Head(
@@ -49,6 +58,8 @@ def describe_run(run: str, root: Path, command: tuple[str, ...], runtime: Runtim
         memory_bytes=psutil.virtual_memory().total,
         threads_per_worker=runtime.threads,
         runtime=runtime,
+        executor=executor,
+        cluster=dict(cluster or {}),
         packages={name: found for name in PACKAGES if (found := _version(name))},
     )
 

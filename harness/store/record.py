@@ -184,7 +184,8 @@ class Head(Contract):
     """Open a journal with everything that its records share.
 
     ``runtime`` is what was asked of the workers, None in a head of before it was recorded;
-    the device that was used stands in each result.
+    the device that was used stands in each result. ``cluster`` is what an executor's cluster had
+    in all: nodes, CPU, GPU, and memory in bytes; the rest describes the machine that asked.
     """
 
     kind: Literal["run"] = "run"
@@ -202,6 +203,8 @@ class Head(Contract):
     memory_bytes: Annotated[int, Field(ge=0)]
     threads_per_worker: PositiveInt
     runtime: RuntimeSpec | None = None
+    executor: str = "local"
+    cluster: dict[str, float] = Field(default_factory=dict)
     packages: dict[str, str]
 
 

@@ -1,0 +1,28 @@
+"""Misbehave inside a node's worker process: as fault_worker does, or by killing Ray's process."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import fault_worker
+
+
+def serve(framework, operation, payload):
+    request = json.loads(payload)
+    if request.get("id", "").startswith("devices"):
+        answer = json.loads(fault_worker.refuse())
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        answer["error"]["message"] = f"CUDA_VISIBLE_DEVICES={seen!r}"
+        return json.dumps(answer)
+    if operation == "warm" or not request["id"].startswith("orphaned"):
+        return fault_worker.serve(framework, operation, payload)
+    tries = Path(request["data"]["path"])
+    with tries.open("a") as file:
+        file.write(".")
+    if request["id"].startswith("orphaned_once") and tries.stat().st_size > 1:
+        return fault_worker.refuse()
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)
+    return ""
