@@ -12,10 +12,7 @@ would be::
 from __future__ import annotations
 
 import atexit
-import os
 import random
-import sys
-import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +24,7 @@ import pytest
 
 from harness.catalog.algorithms import Algorithm
 from harness.execute.local import LocalExecutor
+from harness.store.sources import project_roots
 from ml.core.contracts import (
     Budget,
     DistillRequest,
@@ -145,7 +143,7 @@ def check_repeats_to_the_bit(algorithm: Algorithm) -> None:
 def check_forgets_what_it_trained_before(algorithm: Algorithm) -> None:
     """Train in a fresh worker, then again after another table: equal metrics."""
     data, other = _table(algorithm.tasks[0]), _table(algorithm.tasks[0], seed=1)
-    fresh = LocalExecutor(Path(_folder()) / "fresh", project=_project())
+    fresh = LocalExecutor(Path(_folder()) / "fresh", project=project_roots(Path.cwd()))
     try:
         first = _train(algorithm, data, fresh).numbers
     finally:
@@ -272,7 +270,7 @@ def _table(
 
 @cache
 def _executor() -> LocalExecutor:
-    executor = LocalExecutor(Path(_folder()), project=_project())
+    executor = LocalExecutor(Path(_folder()), project=project_roots(Path.cwd()))
     atexit.register(executor.close)
     return executor
 
@@ -282,10 +280,3 @@ def _folder() -> str:
     folder = tempfile.TemporaryDirectory(prefix="mlmatrix-checks-")
     atexit.register(folder.cleanup)
     return folder.name
-
-
-def _project() -> list[Path]:
-    """Return the folders from which the tests of this process import what is no library."""
-    libraries = {Path(path).resolve() for path in sysconfig.get_paths().values()}
-    folders = (Path(path or os.curdir).resolve() for path in sys.path)
-    return [f for f in folders if f.is_dir() and not any(f.is_relative_to(at) for at in libraries)]

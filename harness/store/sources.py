@@ -39,7 +39,7 @@ def project_roots(root: Path) -> tuple[Path, ...]:
     own = [
         entry
         for entry in entries
-        if entry.is_dir() and entry not in installed and entry.name != "lib-dynload"
+        if entry.is_dir() and not any(entry.is_relative_to(place) for place in installed)
     ]
     return tuple(dict.fromkeys((root, root / "src", *own)))
 
