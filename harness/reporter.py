@@ -8,7 +8,7 @@ import re
 import secrets
 import shlex
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,7 +129,8 @@ class Reporter:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._started = time.perf_counter()
-        self._cells: set[str] = set()
+        self._nodes: set[str] = set()
+        self._found: set[str] = set()
         self._page: Path | None = None
         self._problems: dict[str, str] = {}
         self._begun = False
@@ -140,6 +141,13 @@ class Reporter:
     def _journal(self) -> Journal:
         return open_journal(self._config)
 
+    @property
+    def _cells(self) -> set[str]:
+        # A session that only collects need not look through the names.
+        self._found.update(cell for node in self._nodes for cell in cells_in(node))
+        self._nodes.clear()
+        return self._found
+
     @cached_property
     def _progress(self) -> Progress:
         from harness.terminal import Progress
@@ -148,12 +156,12 @@ class Reporter:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Take the cells that will run in this process."""
-        self._expect(item.nodeid for item in session.items)
+        self._nodes.update(item.nodeid for item in session.items)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
         """Take the cells that xdist's workers will run."""
-        self._expect(ids)
+        self._nodes.update(ids)
         line = self._describe_load() if self._cells and not self._load_told else None
         if line is not None:
             self._load_told = True
@@ -304,9 +312,6 @@ class Reporter:
         except OSError as problem:
             text = f"the journal lacks what could not be written: {problem}"
             self._problems["journal"] = text
-
-    def _expect(self, nodes: Iterable[str]) -> None:
-        self._cells.update(found for node in nodes for found in cells_in(node))
 
     def _shown(self, path: Path) -> str:
         here = self._config.invocation_params.dir

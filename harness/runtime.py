@@ -142,12 +142,12 @@ def _from_file(root: Path) -> list[Given]:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    import tomllib
-
     try:
         content = path.read_bytes()
         if path.name == PROJECT_FILE and b"mlmatrix" not in content:
             return {}  # Whatever is wrong with it, it is not ours to say.
+        import tomllib
+
         return tomllib.loads(content.decode("utf-8"))
     except FileNotFoundError:
         return {}
