@@ -1,7 +1,10 @@
-"""Hold the reference pages to the code, both ways: no name is missing there, and none is made up."""
+"""Hold the reference pages to the code: no name is missing there, and none is made up."""
 
 import inspect
 import re
+import sys
+import types
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -11,8 +14,10 @@ import ml.core.contracts
 import ml.core.specs
 import ml.datasets.__main__ as data
 from harness import cli, declare, hookspecs, testing
+from harness.catalog.product import load_catalog, select_cells
 from harness.gates.judge import GATES
-from harness.markers import CELL_MARKS, FIELDS, TRACKS
+from harness.markers import CELL_MARKS, FIELDS, TRACKS, MatrixMarker
+from harness.options import Settings
 from harness.runtime import KEYS, VARIABLES
 from harness.session import CellRun
 from ml.core.contracts import Contract, Outcome
@@ -153,6 +158,74 @@ def test_every_function_for_a_project_is_documented_and_no_other(page):
         assert functions.names(function.__name__) == list(parameters), function
     assert functions.names("Checks of an algorithm") == list(testing.CHECKS)
     assert "expected_failed_checks" in inspect.signature(testing.parametrize_with_checks).parameters
+
+
+@pytest.fixture
+def examples(request):
+    """Return a function of each Python example that defines it, on a page."""
+
+    def run(name, function):
+        text = (request.config.rootpath / "docs" / f"{name}.md").read_text()
+        modules = []
+        for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+            if f"def {function}" in code:
+                modules.append({})
+                exec(compile(code, f"{name}.md", "exec"), modules[-1])
+        assert modules
+        return [module[function] for module in modules]
+
+    return run
+
+
+def test_the_examples_of_algorithms_are_some(examples):
+    pytest.importorskip("sklearn")
+    found = [hook() for hook in examples("how-to/add-an-algorithm", "pytest_matrix_algorithms")]
+    assert [
+        [f"{entry.id}-{entry.framework}-{entry.modes[0]}" for entry in one] for one in found
+    ] == [
+        ["naive_bayes-sklearn-train", "smooth_bayes-sklearn-train"],
+        ["wide_mlp-pytorch-train", "wide_mlp-jax-train"],
+        ["tiny_student-jax-distill"],
+    ]
+    assert found[0][1].model.params == {"var_smoothing": 1e-3}
+
+
+def test_the_example_of_a_table_is_one(examples, monkeypatch):
+    pytest.importorskip("pandas")
+    [read] = examples("how-to/add-a-dataset", "read_deliveries")
+    assert read().shape == (100, 2)
+    module = types.ModuleType("your_project.tables")
+    module.read_deliveries = read
+    read.__module__ = module.__name__
+    monkeypatch.setitem(sys.modules, "your_project", types.ModuleType("your_project"))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    [hook] = examples("how-to/add-a-dataset", "pytest_matrix_datasets")
+    assert [(entry.id, entry.data.function) for entry in hook()] == [
+        ("made_deliveries", "your_project.tables:read_deliveries")
+    ]
+
+
+def test_the_examples_of_arranging_cells_do_what_they_say(examples, monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    smaller, longer = examples("reference/hooks", "pytest_matrix_cells")
+    settings = Settings(
+        root=Path(),
+        data=(),
+        reports=Path("reports"),
+        require=(),
+        rows=100,
+        replicates=1,
+        seconds=1.0,
+        timeout=1.0,
+        strict_tracks=False,
+    )
+    marker = MatrixMarker(dataset=("wine", "lending_club"), framework=("jax",), mode=("train",))
+    cells = select_cells(load_catalog(settings), marker, settings)
+    arranged = list(cells)
+    smaller(arranged)
+    assert {c.algorithm for c in cells} - {c.algorithm for c in arranged} == {"transformer"}
+    longer(arranged)
+    assert {c.dataset: c.timeout for c in arranged} == {"wine": 1.0, "lending_club": 1200.0}
 
 
 def test_every_page_is_in_the_contents_and_every_link_leads_to_a_page(request):
