@@ -9,7 +9,8 @@ beside.
    pytest. Beside it a forked process per test, which is the rawest form of what pytest-isolate
    does (its 0.0.17 fails under pytest 9.2), and ``benchopt run`` with joblib's loky, from the
    end of a run to the end of the next (two jobs, for with one it has no process apart).
-2. To collect 10,010 cells, and as many cases of ``pytest.mark.parametrize``.
+2. To collect 10,000 cells, of 100 descriptors and 100 algorithms of a conftest.py, and as many
+   cases of ``pytest.mark.parametrize``.
 3. A session of one test with the plugin installed, and without it (``-p no:mlmatrix``).
 
 ``pip install 'pytest-mlmatrix[sklearn,benchmark]'`` brings benchopt; where it is not installed, its
@@ -34,6 +35,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from overhead_projects import (
+    ALGORITHMS,
     CELLS,
     DATASET,
     DESCRIPTOR,
@@ -47,12 +49,8 @@ from overhead_projects import (
 )
 
 ROOT = Path(__file__).parents[1]
-ALL_FRAMEWORKS = '["sklearn", "pytorch", "tensorflow", "jax"]'
-ALL_ALGORITHMS = (
-    '["dummy", "linear", "random_forest", "hist_gradient_boosting", "k_nearest_neighbors", "svm", '
-    '"mlp", "resnet", "cnn", "transformer", "student", "student_of_two"]'
-)
 JOBS = 2
+TABLES = ("--matrix-data", "tables")
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 
 
@@ -152,7 +150,8 @@ def answer() -> str:
 
 def cells_of_nothing(folder: Path, rounds: int, count: int) -> None:
     """Print what a cell, a test in a process of its own and a run of benchopt cost."""
-    cells = CELLS.format(algorithms='"linear"', frameworks='"sklearn"')
+    names = [f"made{number:04}" for number in range(count)]
+    cells = CELLS.format(arguments=f'dataset={names}, algorithm="linear", framework="sklearn"')
     project = make_project(folder / "nothing", cells, PLAIN.format(numbers=count, parts=1), count)
     for name, text in (
         ("noop_worker.py", WORKER.replace("RESULT", answer())),
@@ -161,11 +160,14 @@ def cells_of_nothing(folder: Path, rounds: int, count: int) -> None:
         ("stopwatch.py", STOPWATCH),
     ):
         (project / name).write_text(text)
-    chosen = ("--matrix-data", "tables", "--matrix-dataset", "made*", "test_cells.py")
     timed = (*PYTEST, "-p", "stopwatch")
     plain = (*timed, "-p", "no:mlmatrix", "test_plain.py")
     forms = [
-        Form("pytest, cells in a warm worker", project, (*timed, "-p", "noop", *chosen)),
+        Form(
+            "pytest, cells in a warm worker",
+            project,
+            (*timed, "-p", "noop", *TABLES, "test_cells.py"),
+        ),
         Form("pytest, empty tests", project, plain),
         Form("a forked process per test", project, (*plain, "-p", "forked")),
     ]
@@ -215,19 +217,19 @@ def make_benchopt(folder: Path, runs: int) -> Form:
 
 
 def collections(folder: Path, rounds: int) -> None:
-    """Print what it costs to collect 10,010 cells: 385 datasets, 26 algorithms of ours."""
-    cells = CELLS.format(algorithms=ALL_ALGORITHMS, frameworks=ALL_FRAMEWORKS)
-    plain = PLAIN.format(numbers=385, parts=26)
-    project = make_project(folder / "collections", cells, plain, 385)
-    chosen = ("--matrix-data", "tables", "--matrix-dataset", "made*", "test_cells.py")
+    """Print what it costs to collect 10,000 cells, 100 descriptors by 100 algorithms."""
+    names = [f"made{number:04}" for number in range(100)]
+    cells = CELLS.format(arguments=f"dataset={names}, algorithm={names}")
+    project = make_project(folder / "collections", cells, PLAIN.format(numbers=100, parts=100), 100)
+    (project / "conftest.py").write_text(ALGORITHMS)
     costs = measure(
         (
-            Form("cells", project, (*PYTEST, "--collect-only", *chosen)),
+            Form("cells", project, (*PYTEST, "--collect-only", *TABLES, "test_cells.py")),
             Form("plain", project, (*PYTEST, "--collect-only", "test_plain.py")),
         ),
         rounds,
     )
-    print("\nto collect 10,010 cases, ms")
+    print("\nto collect 10,000 cases, ms")
     row("", "wall", "CPU", "asked")
     for name, title in (("cells", "cells"), ("plain", "pytest.mark.parametrize")):
         cost = median(costs[name])

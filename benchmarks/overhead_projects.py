@@ -62,9 +62,18 @@ CELLS = """
 import pytest
 
 @pytest.mark.slow_matrix
-@pytest.mark.matrix(algorithm={algorithms}, framework={frameworks})
+@pytest.mark.matrix({arguments})
 def test_cells(cell):
     cell.run()
+"""
+ALGORITHMS = """
+from harness.declare import algorithm
+from ml.core.contracts import EstimatorSpec
+
+
+def pytest_matrix_algorithms():
+    linear = EstimatorSpec(estimator="linear")
+    return [algorithm(f"made{number:04}", linear) for number in range(100)]
 """
 PLAIN = """
 import pytest

@@ -151,9 +151,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Other plugins order after this, so that theirs is the one that counts.
     """
     order = list(TRACKS)
-    ranks = {
-        item: min(map(order.index, tracks_of(names_of(item))), default=-1) for item in items
-    }
+    ranks = {item: min(map(order.index, tracks_of(names_of(item))), default=-1) for item in items}
     items.sort(key=ranks.__getitem__)
     selection = config.stash[SETTINGS].selection
     if selection:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import shlex
 import time
 from collections.abc import Sequence
@@ -31,16 +30,14 @@ RUN_INPUT = "mlmatrix_run"
 REASON_CHARACTERS = 4000
 
 # dataset-algorithm-framework-mode inside a node's brackets; the names have no hyphen.
-_cell_in_node = re.compile(r"[\[-](\w+-\w+-\w+-(?:train|sweep|distill))(?=[\]-])")
-
-
+CELL_IN_NODE = r"[\[-](\w+-\w+-\w+-(?:train|sweep|distill))(?=[\]-])"
 # An expression of -m that asks for the matrix, and not for what is left without it.
-_asks_for_matrix = re.compile(r"(?<!not )\bslow_matrix\b")
+ASKS_FOR_MATRIX = r"(?<!not )\bslow_matrix\b"
 
 
 def cells_in(node: str) -> list[str]:
     """Return the ids of the cells in a test's name."""
-    return _cell_in_node.findall(node)
+    return re.findall(CELL_IN_NODE, node)
 
 
 def groups_datasets(config: pytest.Config, is_default: bool) -> bool:
@@ -50,7 +47,7 @@ def groups_datasets(config: pytest.Config, is_default: bool) -> bool:
     session that asks for the track of the matrix.
     """
     dist = getattr(config.option, "dist", "no")
-    asked = bool(_asks_for_matrix.search(config.option.markexpr or ""))
+    asked = bool(re.search(ASKS_FOR_MATRIX, config.option.markexpr or ""))
     return dist == "loadgroup" or (dist == "load" and is_default and asked)
 
 
@@ -61,7 +58,7 @@ def choose_run(config: pytest.Config) -> dict[str, Any]:
     """
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     run: dict[str, Any] = {
-        "name": f"{stamp}-{secrets.token_hex(3)}",
+        "name": f"{stamp}-{os.urandom(3).hex()}",
         "command": ["pytest", *(str(part) for part in config.invocation_params.args)],
         "resumed_at": None,
         "history": _list_history(config),

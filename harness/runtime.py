@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ml.core.errors import MatrixError, describe
 
@@ -21,8 +20,7 @@ KEYS = ("device", "threads", "deterministic", "compilation")
 _ALIKE = 0.66
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(NamedTuple):
     """Hold one value where it was given: ``place`` names file and key, variable or argument.
 
     A value that ``is_text`` is read as its key's type; in a file it has a type of its own.

@@ -237,5 +237,12 @@ def test_every_page_is_in_the_contents_and_every_link_leads_to_a_page(request):
         place = root / "docs" / name
         for target in re.findall(r"\]\(([^)#:]+)[^)]*\)", place.read_text()):
             assert (place.parent / target).exists(), f"{name}: {target}"
-        for included in re.findall(r'^--8<-- "(.*)"$', place.read_text(), re.MULTILINE):
-            assert (root / included).exists(), f"{name}: {included}"
+
+
+def test_the_tutorial_shows_the_files_of_the_example_project(request):
+    root = request.config.rootpath
+    text = (root / "docs" / "tutorial.md").read_text()
+    shown = re.findall(r"^--8<--\n(.*)\n--8<--$", text, re.MULTILINE)
+    project = root / "examples" / "your_project"
+    files = [path for path in project.rglob("*") if path.suffix in (".py", ".toml")]
+    assert sorted(root / name for name in shown) == sorted(p for p in files if p.stat().st_size)
