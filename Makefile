@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help install data matrix test check format lock clean
+.PHONY: help install data matrix test check docs format lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,13 +34,19 @@ check: $(READY)  ## lint, types, floors, file lengths
 	@long=$$(git ls-files '*.py' '*.js' '*.css' '*.html' | xargs wc -l | awk '$$2 != "total" && $$1 > 400'); \
 	if [ -n "$$long" ]; then echo "over 400 lines:"; echo "$$long"; exit 1; fi; echo "no file over 400 lines"
 
+docs: $(READY)  ## build the documentation into site/, strictly
+	$(BIN)/python -c "import material" 2> /dev/null || \
+		$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo site/index.html
+
 format: $(READY)  ## format and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 lock:  ## pin the newest versions that fit together into constraints.txt
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
-	$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check 'torch==2.13.0' -e '.[all]'
+	$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check 'torch==2.13.0' -e '.[all,docs]'
 	$(VENV)-lock/bin/pip check
 	( echo "# Made by \`make lock\`: one set of versions that fit together."; \
 	  $(VENV)-lock/bin/pip list --format=freeze --exclude-editable \
@@ -48,6 +54,6 @@ lock:  ## pin the newest versions that fit together into constraints.txt
 	rm -rf $(VENV)-lock
 
 clean:  ## remove what was built, not the reports
-	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache \
+	rm -rf $(VENV) $(VENV)-lock build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache \
 		.import_linter_cache .hypothesis ml/data/tables
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

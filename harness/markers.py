@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
@@ -86,15 +87,24 @@ def check_names(marker: MatrixMarker, choices: dict[str, tuple[str, ...]]) -> No
                 )
 
 
-def marks_of(entry: Any) -> list[pytest.MarkDecorator]:
+def marks_of(entry: Any) -> tuple[pytest.MarkDecorator, ...]:
     """Return the markers of a cell's case, none for a descriptor that is broken."""
-    names = (getattr(entry, side, None) for side in ("framework", "task", "mode"))
-    return [getattr(pytest.mark, name) for name in names if name]
+    return _marks(*(getattr(entry, side, None) for side in ("framework", "task", "mode")))
 
 
-def tracks_of(item: pytest.Item) -> list[str]:
-    """Return the track markers that an item carries."""
-    return [name for name in TRACKS if item.get_closest_marker(name)]
+@cache
+def _marks(*names: str | None) -> tuple[pytest.MarkDecorator, ...]:
+    return tuple(getattr(pytest.mark, name) for name in names if name)
+
+
+def names_of(item: pytest.Item) -> set[str]:
+    """Return the names of all markers that an item carries, its own and those from above it."""
+    return {mark.name for node in item.iter_parents() for mark in node.own_markers}
+
+
+def tracks_of(names: Collection[str]) -> list[str]:
+    """Return those of an item's markers, by their names, that are tracks."""
+    return [name for name in TRACKS if name in names]
 
 
 def _names(argument: str, value: Any) -> tuple[str, ...]:

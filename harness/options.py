@@ -28,7 +28,8 @@ Selection = dict[str, tuple[str, ...]]
 SIDES = ("dataset", "algorithm", "framework", "mode")
 
 
-@dataclass(frozen=True)
+# What a dataclass makes of so many fields takes time in every session of pytest: no more than used.
+@dataclass(frozen=True, eq=False, repr=False)
 class Settings:
     """Hold what the command line and the ini file say; times are in seconds, memory in MiB.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.markers import TRACKS, marks_of, read_marker, register_markers, tracks_of
+from harness.markers import TRACKS, marks_of, names_of, read_marker, register_markers, tracks_of
 from harness.options import add_options, read_settings
 from harness.reporter import (
     CLUSTER,
@@ -150,13 +150,13 @@ def pytest_make_collect_report(
     """Refuse tests without exactly one track, before `-m` can leave them out in silence."""
     report = yield
     strict = collector.config.stash[SETTINGS].strict_tracks
-    wrong = [
-        f"  {item.nodeid}: {' and '.join(tracks_of(item)) or 'none'}"
-        for item in report.result or ()
-        if isinstance(item, pytest.Item)
-        and (strict or item.get_closest_marker("matrix"))
-        and len(tracks_of(item)) != 1
-    ]
+    wrong = []
+    for item in report.result or ():
+        if isinstance(item, pytest.Item):
+            names = names_of(item)
+            tracks = tracks_of(names)
+            if len(tracks) != 1 and (strict or "matrix" in names):
+                wrong.append(f"  {item.nodeid}: {' and '.join(tracks) or 'none'}")
     if wrong:
         report.outcome = "failed"
         report.longrepr = (
@@ -173,8 +173,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     Other plugins order after this, so that theirs is the one that counts.
     """
-    order = {name: position for position, name in enumerate(TRACKS)}
-    ranks = {item: min((order[name] for name in tracks_of(item)), default=-1) for item in items}
+    order = list(TRACKS)
+    ranks = {item: min(map(order.index, tracks_of(names_of(item))), default=-1) for item in items}
     items.sort(key=ranks.__getitem__)
     selection = config.stash[SETTINGS].selection
     if selection:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import shlex
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,16 +31,14 @@ RUN_INPUT = "mlmatrix_run"
 REASON_CHARACTERS = 4000
 
 # dataset-algorithm-framework-mode inside a node's brackets; the names have no hyphen.
-_cell_in_node = re.compile(r"[\[-](\w+-\w+-\w+-(?:train|sweep|distill))(?=[\]-])")
-
-
+CELL_IN_NODE = r"[\[-](\w+-\w+-\w+-(?:train|sweep|distill))(?=[\]-])"
 # An expression of -m that asks for the matrix, and not for what is left without it.
-_asks_for_matrix = re.compile(r"(?<!not )\bslow_matrix\b")
+ASKS_FOR_MATRIX = r"(?<!not )\bslow_matrix\b"
 
 
 def cells_in(node: str) -> list[str]:
     """Return the ids of the cells in a test's name."""
-    return _cell_in_node.findall(node)
+    return re.findall(CELL_IN_NODE, node)
 
 
 def groups_datasets(config: pytest.Config, is_default: bool) -> bool:
@@ -51,7 +48,7 @@ def groups_datasets(config: pytest.Config, is_default: bool) -> bool:
     session that asks for the track of the matrix.
     """
     dist = getattr(config.option, "dist", "no")
-    asked = bool(_asks_for_matrix.search(config.option.markexpr or ""))
+    asked = bool(re.search(ASKS_FOR_MATRIX, config.option.markexpr or ""))
     return dist == "loadgroup" or (dist == "load" and is_default and asked)
 
 
@@ -62,7 +59,7 @@ def choose_run(config: pytest.Config) -> dict[str, Any]:
     """
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     run: dict[str, Any] = {
-        "name": f"{stamp}-{secrets.token_hex(3)}",
+        "name": f"{stamp}-{os.urandom(3).hex()}",
         "command": ["pytest", *(str(part) for part in config.invocation_params.args)],
         "resumed_at": None,
         "history": _list_history(config),
@@ -137,7 +134,8 @@ class Reporter:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._started = time.perf_counter()
-        self._cells: set[str] = set()
+        self._nodes: set[str] = set()
+        self._found: set[str] = set()
         self._page: Path | None = None
         self._problems: dict[str, str] = {}
         self._begun = False
@@ -148,6 +146,13 @@ class Reporter:
     def _journal(self) -> Journal:
         return open_journal(self._config)
 
+    @property
+    def _cells(self) -> set[str]:
+        # A session that only collects need not look through the names.
+        self._found.update(cell for node in self._nodes for cell in cells_in(node))
+        self._nodes.clear()
+        return self._found
+
     @cached_property
     def _progress(self) -> Progress:
         from harness.terminal import Progress
@@ -156,12 +161,12 @@ class Reporter:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Take the cells that will run in this process."""
-        self._expect(item.nodeid for item in session.items)
+        self._nodes.update(item.nodeid for item in session.items)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
         """Take the cells that xdist's workers will run."""
-        self._expect(ids)
+        self._nodes.update(ids)
         line = self._describe_load() if self._cells and not self._load_told else None
         if line is not None:
             self._load_told = True
@@ -329,9 +334,6 @@ class Reporter:
         for path in self._config.stash[SETTINGS].summaries:
             with path.open("a", encoding="utf-8") as file:
                 file.write(text)
-
-    def _expect(self, nodes: Iterable[str]) -> None:
-        self._cells.update(found for node in nodes for found in cells_in(node))
 
     def _shown(self, path: Path) -> str:
         here = self._config.invocation_params.dir

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ml.core.errors import MatrixError, describe
 
@@ -21,8 +20,7 @@ KEYS = ("device", "threads", "deterministic", "compilation")
 _ALIKE = 0.66
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(NamedTuple):
     """Hold one value where it was given: ``place`` names file and key, variable or argument.
 
     A value that ``is_text`` is read as its key's type; in a file it has a type of its own.
@@ -142,12 +140,12 @@ def _from_file(root: Path) -> list[Given]:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    import tomllib
-
     try:
         content = path.read_bytes()
         if path.name == PROJECT_FILE and b"mlmatrix" not in content:
             return {}  # Whatever is wrong with it, it is not ours to say.
+        import tomllib
+
         return tomllib.loads(content.decode("utf-8"))
     except FileNotFoundError:
         return {}

@@ -84,16 +84,17 @@ def select_cells(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> 
 
 
 def _product(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> Iterator[Cell]:
+    asked = [
+        (entry, _budget(entry, settings))
+        for entry in catalog.algorithms
+        if _asked(marker.algorithm, entry.id) and _asked(marker.framework, entry.framework)
+    ]
     for dataset in catalog.datasets:
         task = dataset.task
         if not _asked(marker.dataset, dataset.id) or not _asked(marker.task, task):
             continue
-        for entry in catalog.algorithms:
-            if (
-                task not in entry.tasks
-                or not _asked(marker.algorithm, entry.id)
-                or not _asked(marker.framework, entry.framework)
-            ):
+        for entry, budget in asked:
+            if task not in entry.tasks:
                 continue
             for mode in entry.modes:
                 if _asked(marker.mode, mode):
@@ -106,10 +107,7 @@ def _product(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> Iter
                         data=dataset.data,
                         model=entry.model,
                         preprocessing=entry.preprocessing,
-                        budget=Budget(
-                            rows=min(settings.rows, entry.rows or settings.rows),
-                            seconds=settings.seconds,
-                        ),
+                        budget=budget,
                         replicates=settings.replicates,
                         timeout=settings.timeout,
                         is_baseline=entry.is_baseline,
@@ -118,6 +116,11 @@ def _product(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> Iter
                         runtime=settings.runtime,
                         resources=entry.resources,
                     )
+
+
+def _budget(entry: Algorithm, settings: Settings) -> Budget:
+    rows = min(settings.rows, entry.rows or settings.rows)
+    return Budget(rows=rows, seconds=settings.seconds)
 
 
 def _asked(names: tuple[str, ...], name: str) -> bool:
