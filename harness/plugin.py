@@ -231,6 +231,8 @@ def cell(request: pytest.FixtureRequest) -> CellRun:
         request.node.stash[_facts_key] = {"cell": None, "failed": True, "text": ""}
         pytest.fail(entry.reason, pytrace=False)
     session = _session(request.config)
+    if getattr(request.node, "execution_count", 1) > 1:
+        session.repeat(entry)  # pytest-rerunfailures asks for the test again
     handle = CellRun(session, entry)
     request.node.stash[_handle_key] = handle
     request.node.stash[_facts_key] = {"cell": entry.id, "failed": False, "text": ""}

@@ -215,7 +215,8 @@ class Reporter:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Write how a cell's test ended, and say now and then how far the matrix is."""
         facts = getattr(report, FACTS, None)
-        if facts is None or (report.when != "call" and report.passed):
+        # A test that pytest-rerunfailures repeats has not ended; its record tells of the attempt.
+        if facts is None or (report.when != "call" and report.passed) or report.outcome == "rerun":
             return
         from harness.store.record import TestLine
 
