@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -28,11 +27,10 @@ Selection = dict[str, tuple[str, ...]]
 SIDES = ("dataset", "algorithm", "framework", "mode")
 
 
-# What a dataclass makes of so many fields takes time in every session of pytest: no more than used.
-@dataclass(frozen=True, eq=False, repr=False)
-class Settings:
+class Settings(NamedTuple):
     """Hold what the command line and the ini file say; times are in seconds, memory in MiB.
 
+    A dataclass of so many fields would cost every session of pytest milliseconds.
     ``retry`` says how many more attempts a cell has after each outcome; ``resume`` is the name of
     a run, or ``newest``.
     """
@@ -47,21 +45,26 @@ class Settings:
     timeout: float
     strict_tracks: bool
     runtime_given: tuple[Given, ...] = ()
-    selection: Selection = field(default_factory=dict)
+    selection: Selection = {}  # noqa: RUF012 - nobody writes to it
     list_cells: bool = False
     isolation: str = "warm"
     memory: float | None = None
-    retry: dict[str, int] = field(default_factory=dict)
+    retry: dict[str, int] = {}  # noqa: RUF012 - nobody writes to it
     resume: str | None = None
     reuse: bool = False
     executor: str = "local"
     ray_address: str | None = None
     summaries: tuple[Path, ...] = ()
 
-    @cached_property
+    @property
     def runtime(self) -> RuntimeSpec:
         """Return the runtime of this session's workers; read_settings has checked it."""
-        return settle_runtime(self.runtime_given)
+        return _settle(self.runtime_given)
+
+
+@cache
+def _settle(given: tuple[Given, ...]) -> RuntimeSpec:
+    return settle_runtime(given)
 
 
 def add_options(parser: pytest.Parser) -> None:
