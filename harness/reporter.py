@@ -216,7 +216,11 @@ class Reporter:
         """Write how a cell's test ended, and say now and then how far the matrix is."""
         facts = getattr(report, FACTS, None)
         # A test that pytest-rerunfailures repeats has not ended; its record tells of the attempt.
-        if facts is None or (report.when != "call" and report.passed) or report.outcome == "rerun":
+        if (
+            facts is None
+            or (report.when != "call" and report.passed)
+            or str(report.outcome) == "rerun"
+        ):
             return
         from harness.store.record import TestLine
 

@@ -8,6 +8,7 @@ import os
 
 from ml.core.errors import MatrixError
 from ml.core.handling import failure_of, surface
+from ml.core.memory import give_back
 from ml.registry import entry_point
 
 OPERATIONS = {
@@ -32,6 +33,7 @@ def serve(framework: str, operation: str, payload: str, surfacing: bool = False)
         # The imports live as long as the process: no collection need walk through them again.
         gc.freeze()
         return json.dumps({"pid": os.getpid()})
+    give_back()
     handle = getattr(module, OPERATIONS[operation])
     with surface(surfacing):
         return json.dumps(handle(json.loads(payload)))

@@ -14,14 +14,18 @@ _STATUS = Path("/proc/self/status")
 _RESET_PEAK = "5"
 
 
-def reset_peak() -> None:
-    """Start a new peak where the kernel can (Linux); elsewhere the process' own peak stays.
+def give_back() -> None:
+    """Give back what earlier work in this process has left unused: it would count as the next's.
 
-    What earlier work has left unused is given back first: it would count as this one's.
+    That takes as long as there are objects to look through, so that it is for processes of ours.
     """
     gc.collect()
     with suppress(OSError, AttributeError):  # Only the C library of GNU has it.
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def reset_peak() -> None:
+    """Start a new peak where the kernel can (Linux); elsewhere the process' own peak stays."""
     with suppress(OSError):
         _CLEAR.write_text(_RESET_PEAK)
 

@@ -46,7 +46,7 @@ def project(pytester):
     )
     for cell, seconds in SECONDS.items():
         journal.append(record_of(cell, seconds=seconds, request=request))
-    pytester.makepyfile(test_matrix=MATRIX)
+    pytester.makepyfile(test_ordered=MATRIX)
     return pytester
 
 

@@ -62,7 +62,7 @@ def test_the_record_has_the_rungs_of_each_sibling_and_the_verdict(tmp_path):
     assert rung.difference == pytest.approx(3.1e-4)
     assert rung.limit == 1e-5
     assert second.failed
-    assert second.reason == second.verdicts[-1].text
+    assert second.reason == f"in_parity: {second.verdicts[-1].text}"
     assert "drift apart at weights_10" in second.reason
     assert read_run(journal.folder).records == (first, second, third)
 
