@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help install data matrix test check docs format lock clean
+.PHONY: help install data matrix test system check docs format lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,6 +25,9 @@ matrix: data  ## train and judge the whole matrix; ARGS go to pytest
 
 test: $(READY)  ## run the fast tracks
 	$(BIN)/pytest -m "unit or contract or smoke" -n 2 --dist loadscope $(ARGS)
+
+system: $(READY)  ## run whole sessions beside a cluster, a browser and other plugins
+	$(BIN)/pytest -m system -n 2 --dist loadscope $(ARGS)
 
 check: $(READY)  ## lint, types, floors, file lengths
 	$(BIN)/ruff check .

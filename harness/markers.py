@@ -17,6 +17,7 @@ TRACKS: dict[str, str] = {
     "smoke": "one short pass through the whole way",
     "slow_matrix": "the matrix on real data",
     "perf": "timings, run alone",
+    "system": "whole sessions beside other programs: a cluster, a browser, other plugins",
     "soak": "runs are killed and cells are broken on purpose; bounded",
 }
 # What each case of the matrix carries, so that `-m "slow_matrix and pytorch"` selects it.

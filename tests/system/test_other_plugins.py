@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-pytestmark = pytest.mark.contract
+pytestmark = pytest.mark.system
 
 MODELS = """
 import os

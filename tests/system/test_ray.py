@@ -21,7 +21,7 @@ from harness.store.journal import list_runs, read_run
 from ml.core.contracts import Budget, DescriptorData, NetworkSpec, PreprocessingSpec, RuntimeSpec
 
 pytestmark = [
-    pytest.mark.contract,
+    pytest.mark.system,
     pytest.mark.skipif(
         find_spec("ray") is None,
         reason="ray is not installed; run: pip install 'pytest-mlmatrix[ray]'",

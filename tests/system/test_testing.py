@@ -6,7 +6,7 @@ from harness.catalog.algorithms import NETWORKS
 from harness.declare import algorithm
 from harness.testing import CHECKS, checks_of, parametrize_with_checks
 
-pytestmark = pytest.mark.contract
+pytestmark = pytest.mark.system
 
 FINE = algorithm("fine", "broken_estimators:Fine")
 MLP = algorithm("mlp", NETWORKS["mlp"], framework="pytorch", tasks=["classification"])

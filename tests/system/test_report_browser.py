@@ -8,7 +8,7 @@ from report_matrix import make_matrix
 
 from harness.report.site import write_site
 
-pytestmark = pytest.mark.contract
+pytestmark = pytest.mark.system
 
 ARGUMENTS = (
     "--no-sandbox",

@@ -16,7 +16,7 @@ import harness
 from harness.cli import main
 from harness.store.journal import JOURNAL, list_runs, read_run
 
-pytestmark = pytest.mark.smoke
+pytestmark = pytest.mark.system
 
 SOURCE = Path(harness.__file__).parents[1]
 CELLS = [f"wine-{name}-sklearn-train" for name in ("dummy", "linear", "k_nearest_neighbors")]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-pytestmark = pytest.mark.contract
+pytestmark = pytest.mark.system
 
 OPTIONS = ("-q", "--matrix-rows", "200", "--matrix-replicates", "1")
 MODELS = '''

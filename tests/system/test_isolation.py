@@ -12,12 +12,12 @@ from harness.report.pages import build_run_page
 from harness.report.site import render_page
 from harness.store.journal import list_runs, read_run
 
-pytestmark = pytest.mark.contract
+pytestmark = pytest.mark.system
 
 TESTS = """
     import pytest
 
-    @pytest.mark.contract
+    @pytest.mark.system
     @pytest.mark.matrix(dataset="wine", algorithm=["dummy", "linear"], framework="sklearn")
     def test_wine(cell):
         cell.run()
