@@ -137,7 +137,8 @@ def plan_epoch(
     planned = plan_updates(spec, done, updates, per_epoch, seed)
     rates = np.zeros((staged.capacity, 4), np.float32)
     columns = (planned.learning_rate, planned.rate, planned.epsilon, planned.shrink)
-    rates[:updates] = np.stack(columns, axis=1)
+    for place, values in enumerate(columns):
+        rates[:updates, place] = values
     keys = np.zeros(staged.capacity, np.int32)
     keys[:updates] = planned.keys
     return EpochPlan(

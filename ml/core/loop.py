@@ -115,8 +115,10 @@ def mean_loss(loss: Loss, outputs: Floats32, targets: Floats32) -> float:
     """Return the mean of ``ml.core.ops.row_loss``, in float64, alike for every framework."""
     # Outputs that are no numbers give a loss that is none, which the loop reports.
     with np.errstate(over="ignore", invalid="ignore"):
-        rows = row_loss(NUMPY, loss, outputs.astype(np.float64), targets.astype(np.float64))
-    return float(np.mean(rows))
+        rows = row_loss(
+            NUMPY, loss, np.asarray(outputs, np.float64), np.asarray(targets, np.float64)
+        )
+    return float(rows.sum() / len(rows))
 
 
 def measure_loss(problem: Problem, outputs: Floats32, examples: Examples) -> float:

@@ -9,7 +9,6 @@ import numpy as np
 
 from ml.core.architectures import unflatten
 from ml.core.learner import Floats32
-from ml.frameworks.jax.data import copy_to_device
 
 
 def export_weights(flat: Any, shapes: Sequence[tuple[int, ...]]) -> list[Floats32]:
@@ -17,7 +16,10 @@ def export_weights(flat: Any, shapes: Sequence[tuple[int, ...]]) -> list[Floats3
     return unflatten(np.array(flat, np.float32), shapes)
 
 
-def import_weights(weights: Sequence[Floats32]) -> Any:
-    """Return the weights as one flat array on the device, in order."""
+def import_weights(weights: Sequence[Floats32]) -> Floats32:
+    """Return copies of the weights as one flat array, in order.
+
+    It is numpy's: the first compiled call puts it on the device, for less than JAX asks to do so.
+    """
     empty = np.zeros(0, np.float32)
-    return copy_to_device(np.concatenate([empty, *(array.ravel() for array in weights)]))
+    return np.concatenate([empty, *(array.ravel() for array in weights)])
