@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.catalog.algorithms import TASKS, Algorithm
 from harness.catalog.datasets import Dataset
+from harness.cell import Resources
 from harness.gates.judge import Gate, Judge
 from ml.core.contracts import (
     EstimatorSpec,
@@ -44,6 +45,7 @@ def algorithm(
     preprocessing: PreprocessingSpec | None = None,
     rows: int | None = None,
     teachers: Sequence[TeacherSpec] = (),
+    resources: Resources | None = None,
     expected_failures: Mapping[str, str] | None = None,
 ) -> Algorithm:
     """Return an algorithm; its cells are called ``<dataset>-<id>-<framework>-train``.
@@ -54,7 +56,8 @@ def algorithm(
     ``ml.core.learner.Problem`` and the params, and returns a ``ml.core.learner.Learner``. A
     ``NetworkSpec`` is a network of ours with settings of your own. With ``teachers`` the model,
     a network, is their student, and the mode is distill. ``rows`` bounds the rows of a cell
-    below the general budget. ``expected_failures`` maps a gate to the reason why it rightly
+    below the general budget; ``resources`` are what a cluster sets aside for a cell, one CPU
+    unless told. ``expected_failures`` maps a gate to the reason why it rightly
     fails. The worker imports the model by its name, so that it stands at the top of a module
     below the root folder, beside a conftest.py, or in an installed package.
 
@@ -71,6 +74,7 @@ def algorithm(
         modes=modes,
         rows=rows,
         teachers=tuple(teachers),
+        resources=resources or Resources(),
         expected_failures=_failures(where, f"*-{id}-{framework}-*", expected_failures),
     )
 

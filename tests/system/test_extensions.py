@@ -1,6 +1,7 @@
 """Extend the matrix from a project of its own: hooks, and what they may get wrong."""
 
 import json
+import os
 
 import pytest
 
@@ -243,3 +244,61 @@ def test_a_conftest_whose_hooks_are_read_too_late_is_refused(pytester):
     assert result.ret == 2
     result.stdout.fnmatch_lines(["*z/deep/conftest.py: pytest_matrix_gates comes too late*"])
     assert "Traceback" not in result.stdout.str()
+
+
+HELPED = """
+import pytest
+
+@pytest.mark.smoke
+@pytest.mark.matrix(dataset="wine", algorithm=["helped", "linear"], framework="sklearn")
+def test_wine(cell):
+    cell.run()
+"""
+
+
+def test_a_record_is_reused_until_a_helper_of_the_project_changes(pytester):
+    pytester.makepyfile(
+        helper="STRENGTH = 1.0\n",
+        models="""
+        from sklearn.linear_model import LogisticRegression
+        from helper import STRENGTH
+
+        class Helped(LogisticRegression):
+            def fit(self, X, y):
+                self.C = STRENGTH
+                return super().fit(X, y)
+        """,
+        test_helped=HELPED,
+    )
+    pytester.makeconftest(
+        """
+        from harness.declare import algorithm
+
+        def pytest_matrix_algorithms():
+            return [algorithm("helped", "models:Helped", tasks=["classification"])]
+        """
+    )
+
+    def run():
+        pytester.runpytest_subprocess(*OPTIONS, "--matrix-reuse").assert_outcomes(passed=2)
+        newest = max(pytester.path.glob("reports/runs/*/records.jsonl"), key=os.path.getmtime)
+        lines = [json.loads(line) for line in newest.read_text().splitlines()]
+        return {one["algorithm"]: one for one in lines if one["kind"] == "record"}
+
+    first, again = run(), run()
+    origin = first["helped"]["run"]
+    assert {name: record["reused"] for name, record in first.items()} == dict.fromkeys(first)
+    assert {name: record["reused"] for name, record in again.items()} == dict.fromkeys(
+        first, origin
+    )
+    assert again["helped"]["result"] == first["helped"]["result"]
+    (pytester.path / "helper.py").write_text("STRENGTH = 0.001\n")
+    why = pytester.runpython_c(
+        "from harness.cli import main; main(['why', 'wine-helped-sklearn-train'])"
+    )
+    why.stdout.fnmatch_lines(
+        ["*1 of * parts changed:", f"*module helper: {pytester.path}/helper.py"]
+    )
+    changed = run()
+    assert (changed["helped"]["reused"], changed["linear"]["reused"]) == (None, origin)
+    assert changed["helped"]["score"] != first["helped"]["score"]
