@@ -30,6 +30,10 @@ import psutil
 import pytest
 
 
+# Whoever starts the tests in the background may have had the signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
 
