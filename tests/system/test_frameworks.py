@@ -16,7 +16,7 @@ from ml.core.errors import Unavailable
 from ml.registry import ENTRY_POINTS, entry_point
 from ml.worker import serve
 
-pytestmark = pytest.mark.contract
+pytestmark = pytest.mark.system
 
 SCRIPT = Path(sys.executable).with_name("mlmatrix")
 
