@@ -40,8 +40,8 @@ def pytest_matrix_cells(config: pytest.Config, cells: list[Cell]) -> None:
     """Filter or order the cells of a test in place; called once for each test with the marker.
 
     A cell may be replaced by one of the same id (``dataclasses.replace``), as to raise its
-    timeout. The order that is left here is kept; without
-    this hook, the cells that took longest in earlier runs come first.
+    timeout. The order that is left here is kept; without this hook, the cells that took longest
+    in earlier runs come first.
     """
 
 
