@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.catalog.product import entry_of
 from harness.cell import Cell
 from harness.reporter import RUN, cells_in, open_history
 
@@ -83,6 +84,5 @@ def _is_as_collected(items: Sequence[pytest.Item]) -> bool:
 
 
 def _cell_of(item: pytest.Item) -> Cell | None:
-    callspec = getattr(item, "callspec", None)
-    entry = callspec.params.get("cell") if callspec else None
+    entry = entry_of(item)
     return entry if isinstance(entry, Cell) else None

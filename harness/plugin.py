@@ -203,8 +203,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     listed = config.option.collectonly or config.stash[SETTINGS].list_cells
     if stopped or listed or _session_key not in config.stash:
         return
+    from harness.catalog.product import entry_of
     from harness.cell import Cell
-    from harness.selection import entry_of
     from ml.core.errors import MatrixError
 
     entries = (entry_of(item) for item in session.items)

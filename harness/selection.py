@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.catalog.datasets import BrokenDataset
-from harness.catalog.product import Catalog
+from harness.catalog.product import Catalog, entry_of
 from harness.cell import Cell
 from harness.markers import near_miss
 from harness.report.text import count
@@ -43,13 +43,6 @@ def is_selected(item: pytest.Item, selection: Selection) -> bool:
     return entry is None or all(
         _matches(getattr(entry, side), patterns) for side, patterns in selection.items()
     )
-
-
-def entry_of(item: pytest.Item) -> Cell | BrokenDataset | None:
-    """Return the cell that an item runs, or the broken descriptor that it reports."""
-    callspec = getattr(item, "callspec", None)
-    entry = callspec.params.get("cell") if callspec else None
-    return entry if isinstance(entry, Cell | BrokenDataset) else None
 
 
 class Listing:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.catalog.product import entry_of
 from harness.cell import Cell
 from harness.markers import near_miss
 from harness.options import without_resume
@@ -37,8 +38,7 @@ class _Collected:
         """Take them while the paths of the project are still there to import from."""
         self.roots = project_roots(session.config.stash[SETTINGS].root)
         for item in session.items:
-            callspec = getattr(item, "callspec", None)
-            entry = callspec.params.get("cell") if callspec else None
+            entry = entry_of(item)
             if isinstance(entry, Cell):
                 self.cells[entry.id] = entry
 

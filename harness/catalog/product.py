@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from harness.catalog.algorithms import ALGORITHMS, TASKS, Algorithm
 from harness.catalog.datasets import OWN_FOLDER, BrokenDataset, Dataset, find_datasets
 from harness.catalog.frameworks import FRAMEWORKS
@@ -125,3 +127,10 @@ def _budget(entry: Algorithm, settings: Settings) -> Budget:
 
 def _asked(names: tuple[str, ...], name: str) -> bool:
     return not names or name in names
+
+
+def entry_of(item: pytest.Item) -> Cell | BrokenDataset | None:
+    """Return the cell that an item runs, or the broken descriptor that it reports."""
+    callspec = getattr(item, "callspec", None)
+    entry = callspec.params.get("cell") if callspec else None
+    return entry if isinstance(entry, Cell | BrokenDataset) else None
