@@ -308,6 +308,13 @@ def pytest_json_runtest_metadata(item: pytest.Item, call: pytest.CallInfo[None])
     return {} if record is None else {"mlmatrix": record.model_dump(mode="json")}
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Keep what a cluster has done beyond the tests that have run, before the run is closed."""
+    if _session_key in session.config.stash:
+        session.config.stash[_session_key].record_ended()
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the workers, however the session ended."""
     if _session_key in config.stash:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -111,6 +112,14 @@ class MatrixSession:
         """Return the cell's record if the cell has been run."""
         return self._records.get(cell.id)
 
+    def record_ended(self) -> None:
+        """Record the cells that have ended on a cluster and that no test has asked for yet."""
+        if isinstance(self._executor, RayExecutor):
+            for cell, execution in self._executor.take_ended():
+                # A full disk has been told of by the test that found it so.
+                with suppress(NotRecorded):
+                    self._append(cell, execution, now(), self.look_up(cell, find=False))
+
     def close(self) -> None:
         """Stop the workers."""
         if self._executor is not None:
@@ -152,6 +161,21 @@ class MatrixSession:
             execution = Execution(response_of(past), past.seconds)
         else:
             execution, stop = self._attempt(cell, attempts)
+        record = self._append(cell, execution, started, lookup, attempts)
+        if stop is not None:
+            raise stop
+        return record
+
+    def _append(
+        self,
+        cell: Cell,
+        execution: Execution,
+        started: str,
+        lookup: Lookup,
+        attempts: Sequence[Attempt] = (),
+    ) -> Record:
+        """Judge an execution, append its record and show it to the project; raises NotRecorded."""
+        past = lookup.record
         origin = {
             "fingerprint": lookup.parts,
             "key": lookup.key if lookup.is_current() else None,
@@ -174,8 +198,6 @@ class MatrixSession:
             ) from None
         self._records[cell.id] = record
         self.extensions.observe(record)
-        if stop is not None:
-            raise stop
         return record
 
     def _attempt(
@@ -192,6 +214,7 @@ class MatrixSession:
                 execution = self._execute(cell)
             except (Exception, pytest.fail.Exception) as problem:  # noqa: BLE001 - raised later
                 return stopped_execution(cell, problem), problem
+            attempts += [as_attempt(failure, 0.0) for failure in execution.lost]
             failure = execution.response
             if isinstance(failure, TrainResult) or not left.get(failure.outcome):
                 return execution, None

@@ -12,10 +12,14 @@ from ml.core.contracts import Failure, TrainResult
 
 @dataclass(frozen=True)
 class Execution:
-    """Hold a cell's response and the wall seconds that it took, start-up of a worker apart."""
+    """Hold a cell's response and the wall seconds that it took, start-up of a worker apart.
+
+    ``lost`` are the attempts before, whose place was lost under them and not for the cell's sake.
+    """
 
     response: TrainResult | Failure
     seconds: float
+    lost: tuple[Failure, ...] = ()
 
 
 class Executor(Protocol):

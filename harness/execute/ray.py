@@ -19,10 +19,11 @@ from typing import Any
 from harness.cell import Cell
 from harness.execute.executor import Execution, Executor
 from ml.core import contracts
-from ml.core.contracts import DescriptorData, ErrorInfo, Failure, Outcome
+from ml.core.contracts import DescriptorData, ErrorInfo, Failure, Outcome, TrainResult
 from ml.core.errors import MatrixError, Unavailable
 
 RETRIES = 3
+_LOST = "node_lost"
 CONNECT_SECONDS = 5.0
 REMOVALS = 50
 OBJECT_STORE_BYTES = 100 * 2**20
@@ -60,8 +61,8 @@ class Task:
 class RayExecutor:
     """Submit cells to a Ray cluster and wait for their results.
 
-    Ray places each where its resources are free, and runs it again, up to ``retries`` times, when
-    its node or Ray's process there is lost. Without an address a cluster is started on this
+    Ray places each where its resources are free; it is submitted again, up to ``retries`` times,
+    when its node or Ray's process there is lost. Without an address a cluster is started on this
     machine, with its files in ``folder``, and both go at the end; any other is left running.
     """
 
@@ -84,7 +85,7 @@ class RayExecutor:
         self._cpus = cpus
         self._task: Task | None = None
         self._submit_task: Any = None
-        self._submitted: dict[str, Any] = {}
+        self._submitted: dict[str, tuple[Cell, Any]] = {}
         self.folder: Path | None = None
         self._joined = False
 
@@ -93,11 +94,42 @@ class RayExecutor:
         nodes = self._find_nodes()
         for cell in cells:
             if cell.id not in self._submitted:
-                self._submitted[cell.id] = self._send(cell, nodes)
+                self._submitted[cell.id] = cell, self._send(cell, nodes)
 
     def run(self, cell: Cell) -> Execution:
         """Wait for the cell's result; one that was not submitted, or was taken, is submitted."""
-        task = self._submitted.pop(cell.id, None) or self._send(cell, self._find_nodes())
+        lost: list[Failure] = []
+        while True:
+            _, task = self._submitted.pop(cell.id, (cell, None))
+            task = task or self._send(cell, self._find_nodes())
+            execution = self._take(cell, task)
+            failure = execution.response
+            if isinstance(failure, TrainResult) or failure.error.code != _LOST:
+                break
+            if len(lost) == self._retries:
+                break
+            lost.append(failure)
+        return replace(execution, lost=tuple(lost))
+
+    def take_ended(self) -> list[tuple[Cell, Execution]]:
+        """Return the submitted cells that have ended and their executions, without waiting.
+
+        One that was lost is not among them: it would be submitted again.
+        """
+        if self._task is None:
+            return []
+        import ray
+
+        tasks = {task: cell for cell, task in self._submitted.values() if _is_task(task)}
+        ended, _ = ray.wait([*tasks], num_returns=len(tasks), timeout=0) if tasks else ([], [])
+        taken = []
+        for task in ended:
+            with suppress(ray.exceptions.RayError):
+                taken.append((tasks[task], ray.get(task)))
+                del self._submitted[tasks[task].id]
+        return taken
+
+    def _take(self, cell: Cell, task: Any) -> Execution:
         if isinstance(task, Failure):
             return Execution(task, 0.0)
         import ray
@@ -111,9 +143,8 @@ class RayExecutor:
             remedy = "every node needs the same Python, packages and files as this machine"
             return _lost(cell, "error", "node_raised", text, remedy)
         except ray.exceptions.RayError as problem:
-            tried = f"tried {self._retries + 1} times: " if self._retries else ""
-            text = f"its node or Ray's process there was lost; {tried}{_first(problem)}"
-            return _lost(cell, "crashed", "node_lost", text)
+            text = f"its node or Ray's process there was lost: {_first(problem)}"
+            return _lost(cell, "crashed", _LOST, text)
         return execution
 
     def resources(self) -> dict[str, float]:
@@ -131,8 +162,8 @@ class RayExecutor:
             return
         import ray
 
-        for task in self._submitted.values():
-            if not isinstance(task, Failure):
+        for _, task in self._submitted.values():
+            if _is_task(task):
                 with suppress(ray.exceptions.RayError):
                     ray.cancel(task, force=True)
         self._submitted.clear()
@@ -179,7 +210,7 @@ class RayExecutor:
 
         if not joined:
             self._join(ray)
-        self._submit_task = ray.remote(max_retries=self._retries)(run_on_node)
+        self._submit_task = ray.remote(max_retries=0)(run_on_node)
         logs = self._logs.resolve() if self.folder else None
         self._task = Task(uuid.uuid4().hex, self._make, logs, ML_FOLDER, tuple(sys.path))
 
@@ -306,6 +337,10 @@ def _unreachable(address: str | None, why: str) -> MatrixError:
         remedy="look with `ray status --address ADDRESS`; where it wants a token, set "
         "RAY_AUTH_MODE=token; without an address a cluster is started on this machine",
     )
+
+
+def _is_task(submitted: Any) -> bool:
+    return not isinstance(submitted, Failure)
 
 
 def _lost(

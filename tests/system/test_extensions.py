@@ -2,10 +2,14 @@
 
 import json
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.system
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "your_project"
 
 OPTIONS = ("-q", "--matrix-rows", "200", "--matrix-replicates", "1")
 MODELS = '''
@@ -229,6 +233,24 @@ def test_a_hook_that_is_wrong_is_named_with_its_conftest(pytester, body, message
     assert result.ret == 2
     result.stdout.fnmatch_lines([f"*{message}*"])
     assert "Traceback" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    "given", ["'here/deliveries.toml'", "['here']", "pathlib.Path('here', 'deliveries.toml')"]
+)
+def test_a_hook_may_name_a_descriptor_or_a_folder_of_them(pytester, given):
+    shutil.copytree(EXAMPLE / "data", pytester.path / "here")
+    pytester.makeconftest(f"import pathlib\ndef pytest_matrix_datasets():\n    return {given}\n")
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.mark.smoke
+        @pytest.mark.matrix(dataset="deliveries", algorithm="dummy")
+        def test_deliveries(cell):
+            assert cell.run().result.data.sample.rows == 200
+    """)
+    done = pytester.runpytest_subprocess(*OPTIONS)
+    done.assert_outcomes(passed=1)
 
 
 def test_a_conftest_whose_hooks_are_read_too_late_is_refused(pytester):

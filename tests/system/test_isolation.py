@@ -97,6 +97,20 @@ def test_in_this_process_a_debugger_stops_where_the_cell_raised(pytester):
     assert not (run.folder / "workers").exists()
 
 
+@pytest.mark.parametrize("isolation", ["warm", "fresh"])
+def test_a_debugger_stops_at_a_test_whose_cell_ran_in_a_worker(pytester, isolation):
+    tests = TESTS.replace(
+        "cell.run()", "record = cell.run()\n        assert record.score.value > 1"
+    )
+    pytester.makepyfile(test_wine=tests)
+    options = ("--matrix-isolation", isolation, "-k", "linear", "--pdb")
+    printed, run = run_pytest(pytester.path, *options, text="p record.cell, 6 * 7\nc\n")
+    assert "(Pdb) ('wine-linear-sklearn-train', 42)" in printed
+    assert "1 failed" in printed
+    [record] = run.records
+    assert record.outcome == "ok"
+
+
 def test_a_disk_that_is_full_costs_records_and_no_session(pytester):
     pytester.makepyfile(test_wine=TESTS)
     arguments = ("-p", "no:cacheprovider", "-n", "2", "--matrix-threads", "64")

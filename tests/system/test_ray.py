@@ -1,8 +1,10 @@
 """Run cells on a Ray cluster of this machine: the records are those of local workers."""
 
+import json
 import os
 import re
 import socket
+import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
@@ -121,7 +123,8 @@ def test_faults_of_workers_and_of_ray_are_outcomes_and_lost_cells_are_run_again(
         },
     }
     executor.submit(cells.values())
-    ended = {name: executor.run(cell).response for name, cell in cells.items()}
+    executions = {name: executor.run(cell) for name, cell in cells.items()}
+    ended = {name: execution.response for name, execution in executions.items()}
     assert {name: (one.outcome, one.error.code) for name, one in ended.items()} == {
         "orphaned_once": ("error", "told"),
         "orphaned": ("crashed", "node_lost"),
@@ -133,11 +136,58 @@ def test_faults_of_workers_and_of_ray_are_outcomes_and_lost_cells_are_run_again(
         "devices": ("error", "told"),
     }
     assert [path.stat().st_size for path in (once, always)] == [2, 2]
-    assert "was lost; tried 2 times: " in ended["orphaned"].error.message
+    assert "its node or Ray's process there was lost: " in ended["orphaned"].error.message
+    lost = {name: [f.error.code for f in one.lost] for name, one in executions.items() if one.lost}
+    assert lost == {"orphaned_once": ["node_lost"], "orphaned": ["node_lost"]}
     assert "has CPU 1, GPU 99" in ended["greedy"].error.message
     assert ended["devices"].error.message == "CUDA_VISIBLE_DEVICES=''"
     assert "last words" in ended["os._exit"].error.detail
     assert executor.run(cells["fine"]).response.error.code == "told"
+
+
+def test_a_node_that_is_lost_costs_an_attempt_and_no_cell(tmp_path):
+    script = Path(__file__).with_name("lost_node.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "tries")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads((tmp_path / "tries.json").read_text())
+    assert told == [["error", "told"], ["crashed", "node_lost"]]
+
+
+def test_what_has_ended_is_recorded_though_its_test_never_ran(executor, pytester):
+    pytester.makepyfile(
+        TEST.replace(
+            "assert cell.run().outcome",
+            """from pathlib import Path
+        import time
+        session = cell._session
+        while Path("stop").exists() and len(session._executor._submitted) == 2:
+            session.record_ended()
+            time.sleep(0.1)
+        if Path("stop").exists():
+            raise KeyboardInterrupt
+        assert cell.run().outcome""",
+        )
+    )
+    pytester.path.joinpath("stop").touch()
+    options = ("-p", "no:cacheprovider", "--matrix-rows=100", "--matrix-executor=ray")
+    result = pytester.runpytest_inprocess(*options, no_reraise_ctrlc=True)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    [folder] = list_runs(pytester.path / "reports")
+    kept = {record.cell for record in read_run(folder).records}
+    assert len(kept) >= 1
+    pytester.path.joinpath("stop").unlink()
+    again = pytester.runpytest_inprocess(*options, "--matrix-resume")
+    again.assert_outcomes(passed=2)
+    run = read_run(folder)
+    assert len(run.records) == 2
+    assert executor.run(make_cell("fine")).response.error.code == "told"
 
 
 def test_an_error_of_the_node_names_what_every_node_needs(executor):
