@@ -12,19 +12,20 @@ from harness.store.ladder import FRAMEWORKS
 from harness.store.record import Comparison, Record, Rung, RungName
 from ml.core.contracts import TrainResult
 
-# The relative differences that are allowed on real data. The contract tests hold the forward pass
-# to 1e-6; outputs near zero, which some tables give, are 1.3e-6 apart by roundings alone. That
-# after 100 updates is no target of its own: it bounds what the updates make of roundings. A row
-# within a rounding of a relu's kink learns in one framework and not in the other, and Adam blows
-# that up to a percent.
+# The relative differences that are allowed. That after 100 updates is no target of its own: it
+# bounds what the updates make of roundings. A row within a rounding of a relu's kink learns in one
+# framework and not in the other, and Adam blows that up to a percent.
 LIMITS: dict[RungName, float] = {
-    "forward": 5e-6,
+    "forward": 1e-6,
     "loss_1": 1e-6,
     "gradient_1": 1e-5,
     "weights_1": 1e-5,
     "weights_10": 1e-5,
     "weights_100": 5e-2,
 }
+# Outputs are log-odds, or targets in standard deviations: of sums that cancel to much less than one
+# unit, float32 has no more digits.
+UNITS: dict[RungName, float] = {"forward": 1.0}
 METRIC_LIMIT = 0.02
 BOUNDED_METRICS = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "average_precision")
 # After how many updates a rung is there; a shorter training rightly lacks it.
@@ -70,8 +71,9 @@ def compare(this: TrainResult, other: TrainResult) -> list[Rung]:
     """Return the rungs of the ladder, by which ``this`` differs from ``other``, in their order.
 
     Splits and the order of the rows must be equal. The numbers of the trace differ by
-    |this - other| / |other|, Euclidean norms; the metric's mean over the replicates by that, or
-    absolutely where the metric is bounded. Its limit is the larger of ``METRIC_LIMIT`` and the
+    |this - other| / |other|, Euclidean norms, the outputs of the forward pass by no less than one
+    unit each; the metric's mean over the replicates by the same, or absolutely where the metric
+    is bounded. Its limit is the larger of ``METRIC_LIMIT`` and the
     pooled spread of the two scores, in the same measure. What is missing, has another length or
     is not finite has no difference but a reason, and does not pass; a rung that neither
     training was long enough for is left out.
@@ -140,7 +142,8 @@ def _compare_traces(this: TrainResult, other: TrainResult) -> Iterator[Rung]:
     for name, limit in LIMITS.items():
         without = [r.framework for r in (other, this) if r.parity and name not in r.parity.rungs]
         if not without:
-            yield _compare_numbers(name, limit, one.rungs[name], two.rungs[name])
+            floor = UNITS.get(name, 0.0) * math.sqrt(two.sizes.get(name, 0))
+            yield _compare_numbers(name, limit, one.rungs[name], two.rungs[name], floor)
         elif len(without) == 1 or not _are_too_short(name, this, other):
             yield _fail(name, limit, f"{' and '.join(without)} did not record it")
 
@@ -151,7 +154,7 @@ def _are_too_short(name: RungName, *results: TrainResult) -> bool:
 
 
 def _compare_numbers(
-    name: RungName, limit: float, this: Sequence[float], other: Sequence[float]
+    name: RungName, limit: float, this: Sequence[float], other: Sequence[float], floor: float
 ) -> Rung:
     if len(this) != len(other):
         return _fail(name, limit, f"{len(this)} numbers against {len(other)}")
@@ -159,7 +162,8 @@ def _compare_numbers(
         return _fail(name, limit, "there are no numbers to compare")
     if not all(map(math.isfinite, (*this, *other))):
         return _fail(name, limit, "a number is not finite")
-    return _compare_distance(name, limit, math.dist(this, other), math.hypot(*other))
+    size = max(math.hypot(*other), floor)
+    return _compare_distance(name, limit, math.dist(this, other), size)
 
 
 def _compare_distance(name: RungName, limit: float, distance: float, size: float) -> Rung:

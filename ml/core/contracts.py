@@ -280,11 +280,12 @@ class ParityTrace(Contract):
     after so many updates. Up to 32 numbers stand as they are; more are sketched by 32 seeded
     random projections (``ml.core.parity``), so the relative difference of two rungs a and b is
     |a - b| / |b| by the Euclidean norm in both cases, for sketches an unbiased estimate of the
-    squares.
+    squares. ``sizes`` says how many numbers each rung had.
     """
 
     rows_sha256: str
     rungs: dict[str, tuple[float, ...]]
+    sizes: dict[str, int] = Field(default_factory=dict)
 
 
 class DistillationInfo(Contract):

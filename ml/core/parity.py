@@ -36,13 +36,15 @@ def make_trace(rungs: dict[str, NDArray[Any]], split: Split) -> ParityTrace:
     digest = hashlib.sha256(split.sha256.encode())
     digest.update(np.ascontiguousarray(rungs["rows"], np.int64).tobytes())
     kept: dict[str, tuple[float, ...]] = {}
+    sizes: dict[str, int] = {}
     for name, values in rungs.items():
         if name == "rows":
             continue
         if not np.isfinite(values).all():
             break
         kept[name] = tuple(sketch(values).tolist())
-    return ParityTrace(rows_sha256=digest.hexdigest(), rungs=kept)
+        sizes[name] = values.size
+    return ParityTrace(rows_sha256=digest.hexdigest(), rungs=kept, sizes=sizes)
 
 
 @lru_cache(maxsize=16)

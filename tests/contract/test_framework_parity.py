@@ -344,5 +344,6 @@ def test_a_trace_ends_before_what_is_not_finite_and_knows_its_rows():
     rungs = {"forward": np.ones(2), "loss_1": np.array([np.inf]), "weights_1": np.ones(2)}
     trace = make_trace({**rungs, "rows": rows}, split)
     assert trace.rungs == {"forward": (1.0, 1.0)}
+    assert trace.sizes == {"forward": 2}
     assert make_trace({**rungs, "rows": rows}, split).rows_sha256 == trace.rows_sha256
     assert make_trace({**rungs, "rows": rows[::-1]}, split).rows_sha256 != trace.rows_sha256

@@ -114,7 +114,11 @@ RESULT = {
     "replicates": [REPLICATE],
     "parameters": 4,
     "timings": REPLICATE["timings"],
-    "parity": {"rows_sha256": "01", "rungs": {"forward": [0.5, -1e-30], "loss_1": [0.25]}},
+    "parity": {
+        "rows_sha256": "01",
+        "rungs": {"forward": [0.5, -1e-30], "loss_1": [0.25]},
+        "sizes": {},
+    },
     "rows_per_second": 1e6,
     "peak_memory_bytes": 2**40,
     "artifact_bytes": 0,

@@ -117,7 +117,7 @@ def test_the_ladder_is_printed_worst_first_and_fails(reports, capsys):
         ["c", "mlp", "train", "pytorch", "–", "tensorflow"],
     ]
     assert " ".join(lines[3].split()[6:]) == "equal equal 0 0 0 0 2.0e-06 – 0"
-    assert lines[5].split()[:4] == ["limit", "equal", "equal", "5e-06"]
+    assert lines[5].split()[:4] == ["limit", "equal", "equal", "1e-06"]
     assert lines[7:9] == [
         "beyond the limit:",
         "  b-mlp-pytorch-train and b-mlp-tensorflow-train, forward: 1 numbers against 3",

@@ -68,6 +68,23 @@ def test_a_difference_is_relative_to_the_other_by_euclidean_norms():
     assert huge["forward"].difference == pytest.approx(0.5)
 
 
+def test_outputs_below_one_unit_each_are_held_to_a_share_of_the_unit():
+    def at(difference, **sizes):
+        one, two = (
+            trace.model_copy(update={"sizes": sizes})
+            for trace in (
+                make_trace(forward=(0.3, 0.4)),
+                make_trace(forward=(0.3, 0.4 + difference)),
+            )
+        )
+        found = ladder(make_traced("tensorflow", trace=two), make_traced(trace=one))
+        return found["forward"].difference
+
+    assert at(1e-6) == pytest.approx(2e-6)
+    assert at(1e-6, forward=4) == pytest.approx(0.5e-6)
+    assert at(1e-6, weights_10=400) == pytest.approx(2e-6)
+
+
 @pytest.mark.parametrize(("name", "limit"), LIMITS.items())
 def test_each_rung_holds_its_own_limit(name, limit):
     def at(share):
