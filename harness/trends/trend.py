@@ -1,0 +1,55 @@
+"""Define a trend: what a series' newest values mean, since when, and on what evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["unchanged", "improved", "regressed", "suspect"]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Hold a stretch of a series on one level; ``first`` and ``last`` are places of its points.
+
+    ``low`` and ``high`` are the band in which a single value of that level is expected. Level
+    and band are in the series' own units.
+    """
+
+    first: int
+    last: int
+    level: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Since:
+    """Hold between which two runs, and so which commits, a change came."""
+
+    run_before: str
+    run_after: str
+    commit_before: str | None
+    commit_after: str | None
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Hold the judgement of one series.
+
+    ``effect`` is the size of the change, relative to the level before, positive where the
+    value grew, and ``interval`` its confidence interval; both None where nothing changed.
+    ``changed`` says that the newest value is another, however little; an exact series may be
+    changed and ``unchanged`` in its state, as too little to matter. ``evidence`` says in words,
+    with numbers, what was seen and how it was judged. ``segments`` cover the series.
+    """
+
+    cell: str
+    measure: str
+    state: State
+    changed: bool
+    since: Since | None
+    effect: float | None
+    interval: tuple[float, float] | None
+    evidence: str
+    segments: tuple[Segment, ...]
