@@ -1,4 +1,4 @@
-"""Define a series: one cell's measure over runs, oldest first, with what a trend must know of each."""
+"""Define a series: a cell's measure over runs, and what a trend must know of each value."""
 
 from __future__ import annotations
 

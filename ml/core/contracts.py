@@ -317,7 +317,9 @@ class TrainResult(Contract):
     In a distillation everything is the student's, but for ``distillation`` and the peak memory,
     which is that of teaching, too; its phase prepare has the making of the soft targets.
     ``parity`` is there for networks, None for estimators. ``device`` is the one that was used,
-    "cpu" or "cuda:0", or "unknown" in a result of before it was recorded.
+    "cpu" or "cuda:0", or "unknown" in a result of before it was recorded. ``calibration_seconds``
+    is what a fixed piece of work took beside the cell (``ml.core.calibration``), None in a result
+    of before it was measured.
     """
 
     schema_version: Literal[1] = 1
@@ -332,6 +334,7 @@ class TrainResult(Contract):
     timings: Timings
     rows_per_second: NotNegative
     peak_memory_bytes: Annotated[int, Field(ge=0)]
+    calibration_seconds: NotNegative | None = None
     artifact_bytes: Annotated[int, Field(ge=0)]
     artifact: str | None = None
     distillation: DistillationInfo | None = None

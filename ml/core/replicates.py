@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from ml.artifacts.arrays import write_artifact
+from ml.core.calibration import Calibration
 from ml.core.checkpoints import (
     CheckpointFile,
     ResumableLearner,
@@ -125,6 +126,8 @@ def run_request(request: TrainRequest, adapter: Adapter, guide: Guide | None = N
     check_checkpoint(request, adapter)
     reset_peak()
     adapter.prepare(request.runtime)
+    calibration = Calibration()
+    calibration.measure()
     watch = Stopwatch()
     with watch.phase("load"):
         full = (
@@ -163,6 +166,7 @@ def run_request(request: TrainRequest, adapter: Adapter, guide: Guide | None = N
                 manifest = _manifest(request, adapter, table, replicate)
                 folder = Path(request.artifact_dir)
                 artifact = str(write_artifact(folder, manifest, model, adapter.suffix))
+    calibration.measure()
     metric = primary_metric(table)
     totals = {
         name: watch.seconds.get(name, 0.0) + sum(getattr(r.timings, name) for r in results)
@@ -188,6 +192,7 @@ def run_request(request: TrainRequest, adapter: Adapter, guide: Guide | None = N
         timings=Timings(**totals),
         rows_per_second=seen / max(totals["fit"], 1e-9),
         peak_memory_bytes=peak_bytes(),
+        calibration_seconds=calibration.seconds(),
         artifact_bytes=artifact_bytes,
         artifact=artifact,
         parity=trace,
