@@ -332,6 +332,7 @@ class TrainResult(Contract):
     timings: Timings
     rows_per_second: NotNegative
     peak_memory_bytes: Annotated[int, Field(ge=0)]
+    calibration_seconds: float | None = None
     artifact_bytes: Annotated[int, Field(ge=0)]
     artifact: str | None = None
     distillation: DistillationInfo | None = None
