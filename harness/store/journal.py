@@ -28,6 +28,8 @@ from harness.store.record import (
 )
 from ml.core.errors import MatrixError
 
+# Where runs of benchmarks are, apart from those of the matrix.
+BENCHMARKS = "benchmarks"
 # A record's names stand first in its line, and are short.
 MARK_WITHIN = 600
 
