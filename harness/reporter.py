@@ -92,7 +92,7 @@ def open_history(config: pytest.Config) -> Durations:
 
 
 def _find_resumed(config: pytest.Config) -> Path:
-    from harness.store.journal import find_run, hold_run
+    from harness.store.journal import check_version, find_run, hold_run
     from ml.core.errors import MatrixError
 
     settings = config.stash[SETTINGS]
@@ -100,6 +100,7 @@ def _find_resumed(config: pytest.Config) -> Path:
     try:
         folder = find_run(settings.reports, name)
         config.stash[HELD] = hold_run(folder)
+        check_version(folder)
     except MatrixError as problem:
         text = f"--matrix-resume: {problem}"
         if name and Path(config.invocation_params.dir, name.partition("::")[0]).exists():

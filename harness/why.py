@@ -19,8 +19,8 @@ from harness.report.text import count
 from harness.reporter import SETTINGS
 from harness.store.fingerprint import REUSABLE, Cache, Lookup
 from harness.store.history import RUNS_REUSED, list_sizes, read_past
-from harness.store.journal import read_run
-from harness.store.record import Record, parse_line
+from harness.store.journal import read_record, read_run
+from harness.store.record import Record
 from harness.store.sources import Sources, project_roots
 from ml.core.errors import MatrixError
 
@@ -76,9 +76,7 @@ def _find_last(name: str, reports: Path) -> tuple[Record, Path]:
     seen: set[str] = set()
     for past in read_past(reports, list_sizes(reports, RUNS_REUSED)):
         if past.cell == name:
-            record = parse_line(past.read())
-            assert isinstance(record, Record)
-            return record, reports / "runs" / past.run
+            return read_record(*past.place), reports / "runs" / past.run
         seen.add(past.cell)
     raise MatrixError(
         f"there is no record of a cell {name!r} in {reports / 'runs'}",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from harness.report.text import OUTCOMES, write_number, write_seconds
 from harness.store.record import Record, Score
+from harness.store.record import State as State
+from harness.store.record import state_of as state_of
 from ml.core.contracts import Task
 
-State = Literal["failed", "expected", "unavailable", "passed"]
 STEPS = 9
 TASKS: tuple[Task, ...] = ("classification", "regression", "forecasting")
 SYMBOLS: dict[State, str] = {"failed": "✕", "expected": "△", "unavailable": "○", "passed": "✓"}
@@ -45,20 +45,6 @@ class Heatmap:
     framework: str
     columns: tuple[str, ...]
     groups: tuple[tuple[Task, tuple[HeatmapRow, ...]], ...]
-
-
-def state_of(record: Record) -> State:
-    """Tell how a cell ended: a failure that was declared is none.
-
-    A cell without a result that no gate has judged counts as failed.
-    """
-    if record.outcome == "unavailable":
-        return "unavailable"
-    if record.failed:
-        return "failed"
-    if any(verdict.status == "fail" for verdict in record.verdicts):
-        return "expected"
-    return "passed" if record.outcome == "ok" else "failed"
 
 
 def skill(score: Score) -> float | None:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from harness.store.environment import accelerators, cores, processor
 from harness.store.history import RUNS_REUSED, Past, list_sizes, read_past
+from harness.store.migrations import NewerVersion
 from harness.store.record import Record, parse_line
 from harness.store.sources import ABSENT, Module, Sources, digest
 from ml.core.contracts import TrainRequest
@@ -98,7 +99,7 @@ class Cache:
             return None
         try:
             record = parse_line(past.read())
-        except (OSError, ValidationError):
+        except (OSError, ValidationError, NewerVersion):
             return None
         if not isinstance(record, Record) or record.key != key or _is_cut(record):
             return None

@@ -15,9 +15,21 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.store.history import JOURNAL as JOURNAL
-from harness.store.record import End, Head, Line, Record, Resumed, TestLine, parse_line
+from harness.store.migrations import NewerVersion, migrate
+from harness.store.record import (
+    End,
+    Head,
+    Line,
+    Record,
+    Resumed,
+    TestLine,
+    Timing,
+    parse_line,
+)
 from ml.core.errors import MatrixError
 
+# Where runs of benchmarks are, apart from those of the matrix.
+BENCHMARKS = "benchmarks"
 # A record's names stand first in its line, and are short.
 MARK_WITHIN = 600
 
@@ -71,7 +83,7 @@ class Journal:
         """Tell whether any line has been written."""
         return (self.folder / JOURNAL).exists()
 
-    def append(self, line: Record | TestLine | Resumed | End) -> None:
+    def append(self, line: Record | TestLine | Timing | Resumed | End) -> None:
         """Append one whole line and hand it to the operating system.
 
         A line that a killed process left torn is closed first, so that it costs only itself.
@@ -183,7 +195,7 @@ def _select(lines: Iterable[bytes], mark: str) -> Iterator[Record]:
         if mark.encode() in text[:MARK_WITHIN]:
             try:
                 line = parse_line(text)
-            except ValidationError:
+            except (ValidationError, NewerVersion):
                 continue
             if isinstance(line, Record):
                 yield line
@@ -212,9 +224,8 @@ def read_run(folder: Path) -> RunJournal:
             continue
         try:
             line = parse_line(text)
-        except ValidationError as problem:
-            first = problem.errors(include_url=False)[0]
-            damage.append(f"{path}, line {number}: {first['msg']}")
+        except (ValidationError, NewerVersion) as problem:
+            damage.append(describe_damage(path, number, problem))
             continue
         match line:
             case Head():
@@ -240,6 +251,41 @@ def read_run(folder: Path) -> RunJournal:
         tuple(damage),
         tuple(resumed),
     )
+
+
+def describe_damage(path: Path, number: int, problem: ValidationError | NewerVersion) -> str:
+    """Return why a line of a journal cannot be read, as one sentence."""
+    if isinstance(problem, NewerVersion):
+        return f"{path}, line {number}: {problem}"
+    return f"{path}, line {number}: {problem.errors(include_url=False)[0]['msg']}"
+
+
+def read_record(path: Path, start: int, size: int) -> Record:
+    """Read the record that stands at a place of a journal.
+
+    Raises MatrixError where there is none, or one of a later version.
+    """
+    try:
+        with path.open("rb") as stream:
+            before = stream.read(start).count(b"\n")
+            line = parse_line(stream.read(size))
+    except OSError as problem:
+        raise MatrixError(f"{path} cannot be read: {problem.strerror}") from None
+    except (ValidationError, NewerVersion) as problem:
+        raise MatrixError(describe_damage(path, before + 1, problem)) from None
+    if not isinstance(line, Record):
+        raise MatrixError(f"{path}, line {before + 1}: a line of kind {line.kind!r}, no record")
+    return line
+
+
+def check_version(folder: Path) -> None:
+    """Raise MatrixError where a later version of ours wrote to a run, so that none resumes it."""
+    path = folder / JOURNAL
+    for number, text in enumerate(_read_whole(path).splitlines(), start=1):
+        try:
+            migrate(text)
+        except NewerVersion as problem:
+            raise MatrixError(describe_damage(path, number, problem)) from None
 
 
 def _read_whole(path: Path) -> bytes:

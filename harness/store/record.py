@@ -1,4 +1,4 @@
-"""Define the lines of a run's journal: head, records, tests, resumptions, end."""
+"""Define the lines of a run's journal: head, records, tests, timings, resumptions, end."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, PositiveInt, TypeAdapter
 
+from harness.store.migrations import RECORD_VERSION as RECORD_VERSION
+from harness.store.migrations import migrate
 from ml.core.contracts import (
     Contract,
     ErrorInfo,
@@ -17,7 +19,7 @@ from ml.core.contracts import (
     TrainResult,
 )
 
-RECORD_VERSION = 1
+State = Literal["failed", "expected", "unavailable", "passed"]
 # A worker that died may have been ended from outside; a missing framework may come.
 NOT_FINAL: tuple[Outcome, ...] = ("crashed", "unavailable")
 RungName = Literal[
@@ -132,7 +134,7 @@ class Record(Contract):
     """
 
     kind: Literal["record"] = "record"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     run: str
     cell: str
     dataset: str
@@ -167,6 +169,20 @@ class Record(Contract):
         return self.outcome not in NOT_FINAL
 
 
+def state_of(record: Record) -> State:
+    """Tell how a cell ended: a failure that was declared is none.
+
+    A cell without a result that no gate has judged counts as failed.
+    """
+    if record.outcome == "unavailable":
+        return "unavailable"
+    if record.failed:
+        return "failed"
+    if any(verdict.status == "fail" for verdict in record.verdicts):
+        return "expected"
+    return "passed" if record.outcome == "ok" else "failed"
+
+
 class TestLine(Contract):
     """Hold how one test ended; ``cell`` is set where the test asked for one."""
 
@@ -189,7 +205,7 @@ class Head(Contract):
     """
 
     kind: Literal["run"] = "run"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     run: str
     started: str
     command: tuple[str, ...]
@@ -206,6 +222,26 @@ class Head(Contract):
     executor: str = "local"
     cluster: dict[str, float] = Field(default_factory=dict)
     packages: dict[str, str]
+
+
+class Timing(Contract):
+    """Hold how long one benchmark took: ``seconds`` are the median of its rounds.
+
+    ``spread`` is their interquartile range. ``calibration_seconds`` are those of the calibration
+    kernel beside it, None where it was not measured; ``parameters`` the test's own.
+    """
+
+    kind: Literal["timing"] = "timing"
+    version: Literal[2] = 2
+    run: str
+    cell: str
+    name: str
+    started: str
+    seconds: Annotated[float, Field(ge=0)]
+    spread: Annotated[float, Field(ge=0)]
+    rounds: PositiveInt
+    calibration_seconds: Annotated[float, Field(gt=0)] | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
 
 
 class Resumed(Contract):
@@ -226,10 +262,13 @@ class End(Contract):
     seconds: Annotated[float, Field(ge=0)]
 
 
-Line = Head | Record | TestLine | Resumed | End
+Line = Head | Record | TestLine | Timing | Resumed | End
 _line: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
 
 
 def parse_line(text: str | bytes) -> Line:
-    """Read one journal line; raises pydantic's ValidationError if it is not one."""
-    return _line.validate_json(text)
+    """Read one journal line, migrated where an earlier version wrote it.
+
+    Raises pydantic's ValidationError if it is none, NewerVersion if a later version wrote it.
+    """
+    return _line.validate_json(migrate(text))

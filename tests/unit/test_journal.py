@@ -6,9 +6,10 @@ import pytest
 from report_fixture import record_of
 
 from harness.store.environment import describe_run
-from harness.store.journal import JOURNAL, Journal, list_runs, now, read_run
+from harness.store.journal import JOURNAL, Journal, check_version, list_runs, now, read_run
 from harness.store.record import End, TestLine, parse_line
 from ml.core.contracts import RuntimeSpec
+from ml.core.errors import MatrixError
 
 pytestmark = pytest.mark.unit
 
@@ -70,11 +71,17 @@ def test_a_newer_version_is_named_and_not_misread(journal):
     journal.append(make_record())
     path = journal.folder / JOURNAL
     path.write_text(
-        path.read_text().replace('"kind":"record","version":1', '"kind":"record","version":2')
+        path.read_text().replace('"kind":"record","version":2', '"kind":"record","version":3')
     )
     found = read_run(journal.folder)
     assert found.records == ()
-    assert "line 2" in found.damage[0]
+    assert found.damage == (
+        f"{path}, line 2: a line of version 3; expected version 2 or an earlier one; "
+        "upgrade pytest-mlmatrix",
+    )
+    assert journal.find("wine-mlp-pytorch-train") is None
+    with pytest.raises(MatrixError, match="line 2: a line of version 3"):
+        check_version(journal.folder)
 
 
 def test_several_processes_append_whole_lines(journal):
