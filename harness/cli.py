@@ -1,4 +1,4 @@
-"""Offer `mlmatrix …`: the data room, the frameworks' health and parity, what changed, the page."""
+"""Offer `mlmatrix …`: the data room, the frameworks' health and parity, what changed, all runs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from ml.core.errors import MatrixError
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status; a user's mistake is one line and status 2."""
+    from harness.commands import add_commands, run_command
+
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["data"]:
         return _data(given[1:])
@@ -36,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     why.add_argument("cell", metavar="CELL", help="dataset-algorithm-framework-mode")
     for command in (report, parity, why):
         command.add_argument("--reports", default="reports", metavar="DIR", help="default: reports")
+    add_commands(commands)
     # What follows -- is for pytest, and none of ours.
     own, *rest = _split(given)
     options = parser.parse_args(own)
@@ -48,7 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
             return _parity(Path(options.reports), options.run, options.format)
         if options.command == "frameworks":
             return _frameworks(options)
-        return _report(Path(options.reports))
+        if options.command == "report":
+            return _report(Path(options.reports))
+        return run_command(options)
     except MatrixError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2

@@ -137,7 +137,7 @@ class Index:
         Raises MatrixError for a cell or measure that is unknown.
         """
         found = list(self._series([measure], "WHERE cell_id = ?", (self._cell_id(cell),)))
-        column, kind = MEASURES[measure]
+        kind = MEASURES[measure][1]
         return found[0] if found else Series(cell, measure, kind, measure in GREATER, ())
 
     def all_series(self, measures: Sequence[str] = tuple(MEASURES)) -> Iterator[Series]:
@@ -175,7 +175,7 @@ class Index:
         cells = dict(self._connection.execute("SELECT id, cell FROM cells").fetchall())
         names = ", ".join(dict.fromkeys(MEASURES[one][0] for one in measures))
         rows = self._connection.execute(
-            "SELECT cell_id, run_id, outcome, timed, started, \"commit\", metric, "  # noqa: S608
+            'SELECT cell_id, run_id, outcome, timed, started, "commit", metric, '  # noqa: S608
             "greater_is_better, replicates, splits, calibration, data, entry, device, "
             f"{names} FROM results {where} ORDER BY cell_id",
             values,

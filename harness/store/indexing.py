@@ -47,10 +47,8 @@ CREATE TABLE results (
     PRIMARY KEY (cell_id, run_id)
 ) WITHOUT ROWID;
 CREATE INDEX results_by_run ON results (run_id, state, outcome);
-"""  # noqa: S608 - names of our own
-INSERT = (
-    f"INSERT OR REPLACE INTO results VALUES ({', '.join('?' * (len(COLUMNS) + 2))})"  # noqa: S608
-)
+"""
+INSERT = f"INSERT OR REPLACE INTO results VALUES ({', '.join('?' * (len(COLUMNS) + 2))})"  # noqa: S608
 
 
 @dataclass
