@@ -57,6 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
     except MatrixError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read along has seen enough, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _split(arguments: list[str]) -> list[list[str]]:

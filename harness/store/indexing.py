@@ -9,6 +9,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,9 @@ CREATE TABLE results (
 CREATE INDEX results_by_run ON results (run_id, state, outcome);
 """
 INSERT = f"INSERT OR REPLACE INTO results VALUES ({', '.join('?' * (len(COLUMNS) + 2))})"  # noqa: S608
+
+_all_columns = attrgetter(*COLUMNS)
+_json_places = [COLUMNS.index(name) for name in JSON_COLUMNS]
 
 
 @dataclass
@@ -208,10 +212,10 @@ def _note(reading: Reading, line: Any, place: tuple[int, int]) -> tuple[Any, ...
 
 
 def _flat(row: Any) -> tuple[Any, ...]:
-    values = dict(zip(COLUMNS, (getattr(row, name) for name in COLUMNS), strict=True))
-    for name in JSON_COLUMNS:
-        values[name] = json.dumps(values[name]) if values[name] else None
-    return tuple(values.values())
+    values = list(_all_columns(row))
+    for place in _json_places:
+        values[place] = json.dumps(values[place]) if values[place] else None
+    return tuple(values)
 
 
 def _cell_id(connection: sqlite3.Connection, line: Record | Timing) -> int:
