@@ -105,7 +105,7 @@ def test_only_what_was_appended_is_read(tmp_path, monkeypatch):
         assert index.record(CELL, "r1").score.value == 0.7
         assert index.run("r1").exit_status == 0
     # As a journal of the same name that has been written anew.
-    path.write_bytes(path.read_bytes().replace(b'"value":0.7', b'"value":0.8') + b"\n" * 9)
+    path.write_bytes(path.read_bytes().replace(b'"value":0.7', b'"value":0.8'))
     with open_index(tmp_path) as index:
         assert values(index) == [("r1", 0.8)]
 
@@ -122,7 +122,7 @@ def test_a_journal_that_shrank_or_vanished_is_forgotten_and_read_again(tmp_path)
     with open_index(tmp_path) as index:
         assert [run.name for run in index.runs()] == ["r2"]
         assert values(index) == [("r2", 0.8)]
-        with pytest.raises(MatrixError, match="no run 'r1'.*newest are r2"):
+        with pytest.raises(MatrixError, match=r"no run 'r1'.*newest are r2"):
             index.run("r1")
 
 
@@ -325,7 +325,7 @@ def test_what_changes_places_alone_is_the_same_entry(tmp_path):
 
 def test_an_environment_is_another_one_where_a_part_is(tmp_path):
     def name(**changes):
-        return hash_environment(environment_of(make_head("r", **changes)))
+        return hash_environment(environment_of(make_head(**{"run": "r", **changes})))
 
     assert name() == name(run="x", started="y", git_commit=None, command=())
     # What the kernel keeps for itself.
