@@ -221,8 +221,8 @@ def _tables(compared: RunsCompared) -> list[Table]:
             2,
         ),
         (
-            f"times and memory, the largest {MOST_TIMES} differences of "
-            f"{count(len(compared.times), 'value')}; {_ONE_AGAINST_ONE}:",
+            f"times and memory, the largest {MOST_TIMES} of "
+            f"{count(len(compared.times), 'difference')}; {_ONE_AGAINST_ONE}:",
             ("cell", "measure", "before", "after", "ratio", "calibrated"),
             [_time_row(one) for one in compared.times[:MOST_TIMES]],
             2,

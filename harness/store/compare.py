@@ -142,7 +142,7 @@ def _compare_times(cell: str, a: ResultRow, b: ResultRow) -> Sequence[TimeChange
     found = []
     for measure in TIMES:
         before, after = getattr(a, measure), getattr(b, measure)
-        if before is None or after is None:
+        if before is None or after is None or before == after:
             continue
         ratio = after / before if before else None
         calibrated = None
