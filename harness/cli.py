@@ -15,7 +15,7 @@ from ml.core.errors import MatrixError
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status; a user's mistake is one line and status 2."""
-    from harness.commands import add_commands, run_command
+    from harness.commands import add_commands
 
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["data"]:
@@ -45,15 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
     if rest and options.command != "why":
         parser.error("arguments after -- belong to `mlmatrix why CELL` alone")
     try:
-        if options.command == "why":
-            return _why(options.cell, Path(options.reports), rest[0] if rest else None)
-        if options.command == "parity":
-            return _parity(Path(options.reports), options.run, options.format)
-        if options.command == "frameworks":
-            return _frameworks(options)
-        if options.command == "report":
-            return _report(Path(options.reports))
-        return run_command(options)
+        status = _run(options, rest[0] if rest else None)
+        sys.stdout.flush()
+        return status
     except MatrixError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
@@ -61,6 +55,20 @@ def main(arguments: list[str] | None = None) -> int:
         # Whoever read along has seen enough, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _run(options: argparse.Namespace, rest: list[str] | None) -> int:
+    from harness.commands import run_command
+
+    if options.command == "why":
+        return _why(options.cell, Path(options.reports), rest)
+    if options.command == "parity":
+        return _parity(Path(options.reports), options.run, options.format)
+    if options.command == "frameworks":
+        return _frameworks(options)
+    if options.command == "report":
+        return _report(Path(options.reports))
+    return run_command(options)
 
 
 def _split(arguments: list[str]) -> list[list[str]]:

@@ -36,7 +36,8 @@ def trained(cell, value, seconds, calibration=0.05, **changes):
         cell, cell.split("-")[2], "classification", 0.5, False, random.Random(0), 3
     ).model_copy(update={"calibration_seconds": calibration})
     timings = result.timings.model_copy(update={"fit": seconds})
-    result = result.model_copy(update={"timings": timings})
+    memory = int(seconds * 2**20)
+    result = result.model_copy(update={"timings": timings, "peak_memory_bytes": memory})
     values = {"score": make_score(value, 0.5), "result": result, "seconds": seconds + 1}
     return record_of(cell, **(values | changes))
 
@@ -131,7 +132,8 @@ def test_two_runs_are_compared(call):
     assert (metric["beyond"], metric["improved"]) == (True, False)
     times = {one["measure"]: one for one in found["times"]}
     assert (times["fit"]["ratio"], times["fit"]["calibrated"]) == (1.5, pytest.approx(1.0))
-    assert times["peak_memory"]["calibrated"] is None
+    memory = times["peak_memory"]
+    assert (memory["ratio"], memory["calibrated"]) == (1.5, None)
     assert found["environment"] == [
         ["package numpy", "2.4.6", "2.4.7"],
         ["package scikit-learn", "1.9.1", None],
@@ -313,7 +315,12 @@ def test_the_cells_of_benchmarks_are_safe_names_and_apart():
 def test_who_reads_along_may_stop(reports):
     command = f"{sys.executable} -c 'import sys; from harness.cli import main; sys.exit(main())'"
     many = f"{command} export --csv - --reports {reports}"
+    environment = {name: os.environ[name] for name in os.environ if name != "PYTHONUNBUFFERED"}
     done = subprocess.run(
-        ["bash", "-c", f"{many} | true"], capture_output=True, text=True, check=False
+        ["bash", "-c", f"{many} | true; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.stdout, done.stderr) == ("1\n", "")
