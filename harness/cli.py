@@ -1,4 +1,4 @@
-"""Offer `mlmatrix …`: the data room, the frameworks' health and parity, what changed, the page."""
+"""Offer `mlmatrix …`: the data room, the frameworks' health and parity, what changed, all runs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from ml.core.errors import MatrixError
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status; a user's mistake is one line and status 2."""
+    from harness.commands import add_commands
+
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["data"]:
         return _data(given[1:])
@@ -36,22 +38,37 @@ def main(arguments: list[str] | None = None) -> int:
     why.add_argument("cell", metavar="CELL", help="dataset-algorithm-framework-mode")
     for command in (report, parity, why):
         command.add_argument("--reports", default="reports", metavar="DIR", help="default: reports")
+    add_commands(commands)
     # What follows -- is for pytest, and none of ours.
     own, *rest = _split(given)
     options = parser.parse_args(own)
     if rest and options.command != "why":
         parser.error("arguments after -- belong to `mlmatrix why CELL` alone")
     try:
-        if options.command == "why":
-            return _why(options.cell, Path(options.reports), rest[0] if rest else None)
-        if options.command == "parity":
-            return _parity(Path(options.reports), options.run, options.format)
-        if options.command == "frameworks":
-            return _frameworks(options)
-        return _report(Path(options.reports))
+        status = _run(options, rest[0] if rest else None)
+        sys.stdout.flush()
+        return status
     except MatrixError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read along has seen enough, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(options: argparse.Namespace, rest: list[str] | None) -> int:
+    from harness.commands import run_command
+
+    if options.command == "why":
+        return _why(options.cell, Path(options.reports), rest)
+    if options.command == "parity":
+        return _parity(Path(options.reports), options.run, options.format)
+    if options.command == "frameworks":
+        return _frameworks(options)
+    if options.command == "report":
+        return _report(Path(options.reports))
+    return run_command(options)
 
 
 def _split(arguments: list[str]) -> list[list[str]]:

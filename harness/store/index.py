@@ -15,9 +15,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import NamedTuple
 
 from harness.store.indexing import FOLDERS, JSON_COLUMNS, has_schema, make_schema, update
 from harness.store.journal import JOURNAL, read_record
@@ -136,13 +137,18 @@ class Index:
         went on from a checkpoint; a score has none where the metric was another than today's.
         Raises MatrixError for a cell or measure that is unknown.
         """
-        found = list(self._series([measure], "WHERE cell_id = ?", (self._cell_id(cell),)))
-        column, kind = MEASURES[measure]
+        found = list(self._series([measure], self._cell_id(cell), None))
+        kind = MEASURES[measure][1]
         return found[0] if found else Series(cell, measure, kind, measure in GREATER, ())
 
-    def all_series(self, measures: Sequence[str] = tuple(MEASURES)) -> Iterator[Series]:
-        """Yield the series of all cells in these measures, without those that have no point."""
-        yield from (one for one in self._series(measures, "", ()) if one.points)
+    def all_series(
+        self, measures: Sequence[str] = tuple(MEASURES), last: int | None = None
+    ) -> Iterator[Series]:
+        """Yield the series of all cells in these measures, without those that have no point.
+
+        ``last`` is how many runs of each kind are looked at, the newest ones; None for all.
+        """
+        yield from (one for one in self._series(measures, None, last) if one.points)
 
     def record(self, cell: str, run: str) -> Record:
         """Read a cell's full record from its run's journal; MatrixError where there is none."""
@@ -161,7 +167,7 @@ class Index:
         return read_record(path, place["start"], place["size"])
 
     def _series(
-        self, measures: Iterable[str], where: str, values: tuple[Any, ...]
+        self, measures: Iterable[str], cell_id: int | None, last: int | None
     ) -> Iterator[Series]:
         for measure in measures:
             if measure not in MEASURES:
@@ -171,20 +177,39 @@ class Index:
                     expected=f"one of {', '.join(MEASURES)}",
                     remedy=f"did you mean {near[0]!r}?" if near else None,
                 )
-        runs = self._runs_by_id()
-        cells = dict(self._connection.execute("SELECT id, cell FROM cells").fetchall())
-        names = ", ".join(dict.fromkeys(MEASURES[one][0] for one in measures))
-        rows = self._connection.execute(
-            "SELECT cell_id, run_id, outcome, timed, started, \"commit\", metric, "  # noqa: S608
-            "greater_is_better, replicates, splits, calibration, data, entry, device, "
-            f"{names} FROM results {where} ORDER BY cell_id",
-            values,
-        )
-        for cell_id, group in groupby(rows, key=lambda row: int(row["cell_id"])):
-            found = [row for row in group if row["outcome"] == "ok"]
-            found.sort(key=lambda row: runs[row["run_id"]].name)
-            for measure in measures:
-                yield _make_series(cells[cell_id], measure, found, runs)
+        runs = self._number_runs(last)
+        cells = dict(map(tuple, self._connection.execute("SELECT id, cell FROM cells")))
+        columns = [MEASURES[measure][0] for measure in measures]
+        names = ", ".join(f'"{name}"' for name in (*_Facts._fields, *columns))
+        where = "" if cell_id is None else "AND cell_id = ?"
+        query = f"SELECT {names} FROM results WHERE outcome = 'ok' {where} ORDER BY cell_id"  # noqa: S608
+        cursor = self._connection.cursor()
+        cursor.row_factory = None
+        rows = cursor.execute(query, () if cell_id is None else (cell_id,))
+        width = len(_Facts._fields)
+        for key, group in groupby(rows, key=itemgetter(0)):
+            found = [
+                (*runs[row[1]], _Facts._make(row[:width]), row[width:])
+                for row in group
+                if row[1] in runs
+            ]
+            found.sort(key=itemgetter(0))
+            for place, measure in enumerate(measures):
+                valued = [
+                    (run, facts, values[place])
+                    for _, run, facts, values in found
+                    if values[place] is not None
+                ]
+                yield _make_series(cells[key], measure, valued)
+
+    def _number_runs(self, last: int | None) -> dict[int, tuple[int, RunRow]]:
+        """Return the newest runs of each kind by their key, each with its place in time."""
+        known = sorted(self._runs_by_id().items(), key=lambda entry: entry[1].name)
+        if last is not None:
+            kinds = [[one for one in known if one[1].kind == kind] for kind in FOLDERS]
+            kept = {key for found in kinds for key, _ in found[max(0, len(found) - last) :]}
+            known = [one for one in known if one[0] in kept]
+        return {key: (place, run) for place, (key, run) in enumerate(known)}
 
     def _runs_by_id(self) -> dict[int, RunRow]:
         return {row["id"]: _run_of(row) for row in self._connection.execute("SELECT * FROM runs")}
@@ -281,38 +306,60 @@ def _locked(reports: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _make_series(
-    cell: str, measure: str, rows: Sequence[sqlite3.Row], runs: dict[int, RunRow]
-) -> Series:
-    column, kind = MEASURES[measure]
-    rows = [row for row in rows if row[column] is not None]
+class _Facts(NamedTuple):
+    """Hold what a point says beside its value; the names are those of the columns."""
+
+    cell_id: int
+    run_id: int
+    started: str
+    timed: int
+    commit: str | None
+    metric: str | None
+    greater_is_better: int | None
+    replicates: str | None
+    splits: str | None
+    calibration: float | None
+    data: str
+    entry: str
+    device: str | None
+
+
+def _make_series(cell: str, measure: str, rows: Sequence[tuple[RunRow, _Facts, float]]) -> Series:
+    kind = MEASURES[measure][1]
     greater = measure in GREATER
-    if kind == "metric":
-        newest = rows[-1]["metric"] if rows else None
-        rows = [row for row in rows if row["metric"] == newest]
-        greater = bool(rows and rows[-1]["greater_is_better"])
-    else:
-        rows = [row for row in rows if row["timed"]]
+    if kind != "metric":
+        rows = [row for row in rows if row[1].timed]
+    elif rows:
+        newest = rows[-1][1]
+        rows = [row for row in rows if row[1].metric == newest.metric]
+        greater = bool(newest.greater_is_better)
+    # Nearly all runs of a cell have the same splits.
+    splits: dict[str, tuple[str, ...]] = {}
     points = []
-    for row in rows:
-        run = runs[row["run_id"]]
+    for run, facts, value in rows:
         environment = run.environment
-        if row["device"] not in (None, "cpu", "unknown"):
-            environment += f"@{row['device']}"
-        scored = kind == "metric" and row["replicates"] is not None
+        if facts.device not in (None, "cpu", "unknown"):
+            environment += f"@{facts.device}"
+        replicates: tuple[float, ...] = ()
+        named: tuple[str, ...] = ()
+        if kind == "metric" and facts.replicates and facts.splits:
+            replicates = tuple(json.loads(facts.replicates))
+            if facts.splits not in splits:
+                splits[facts.splits] = tuple(json.loads(facts.splits))
+            named = splits[facts.splits]
         points.append(
             Point(
-                run=run.name,
-                started=row["started"],
-                commit=row["commit"],
-                dirty=bool(run.dirty),
-                environment=environment,
-                data=row["data"],
-                entry=row["entry"],
-                value=row[column],
-                replicates=tuple(json.loads(row["replicates"])) if scored else (),
-                splits=tuple(json.loads(row["splits"])) if scored else (),
-                calibration=row["calibration"],
+                run.name,
+                facts.started,
+                facts.commit,
+                bool(run.dirty),
+                environment,
+                facts.data,
+                facts.entry,
+                value,
+                replicates,
+                named,
+                facts.calibration,
             )
         )
     return Series(cell, measure, kind, greater, tuple(points))

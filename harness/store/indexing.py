@@ -1,4 +1,4 @@
-"""Bring the index up to date from the journals: only what was appended since is read."""
+"""Bring the index up to date from the journals: only what was appended since is parsed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,13 @@ from harness.store.rows import (
 # Raised where tables or what stands in them change; today's records are read by another index.
 INDEX_VERSION = 1_000 * RECORD_VERSION + 1
 FOLDERS = {"matrix": "runs", "benchmark": BENCHMARKS}
-TAIL = 256
 JSON_COLUMNS = ("replicates", "splits", "distillation")
 
 SCHEMA = f"""
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, head BLOB, environment TEXT,
     parts TEXT, resumed TEXT NOT NULL, end BLOB, seconds REAL, damage TEXT NOT NULL, torn TEXT,
-    read INTEGER NOT NULL, lines INTEGER NOT NULL, tail BLOB NOT NULL, size INTEGER NOT NULL,
+    read INTEGER NOT NULL, lines INTEGER NOT NULL, digest BLOB NOT NULL, size INTEGER NOT NULL,
     changed INTEGER NOT NULL, UNIQUE (kind, name)
 );
 CREATE TABLE cells (
@@ -47,10 +47,11 @@ CREATE TABLE results (
     PRIMARY KEY (cell_id, run_id)
 ) WITHOUT ROWID;
 CREATE INDEX results_by_run ON results (run_id, state, outcome);
-"""  # noqa: S608 - names of our own
-INSERT = (
-    f"INSERT OR REPLACE INTO results VALUES ({', '.join('?' * (len(COLUMNS) + 2))})"  # noqa: S608
-)
+"""
+INSERT = f"INSERT OR REPLACE INTO results VALUES ({', '.join('?' * (len(COLUMNS) + 2))})"  # noqa: S608
+
+_all_columns = attrgetter(*COLUMNS)
+_json_places = [COLUMNS.index(name) for name in JSON_COLUMNS]
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Reading:
     torn: str | None = None
     read: int = 0
     lines: int = 0
-    tail: bytes = b""
+    digest: bytes = b""
 
 
 def has_schema(connection: sqlite3.Connection) -> bool:
@@ -134,13 +135,6 @@ def _read_on(connection: sqlite3.Connection, reports: Path, kind: str, name: str
         with path.open("rb") as stream:
             fcntl.flock(stream, fcntl.LOCK_SH)
             stat = os.fstat(stream.fileno())
-            stream.seek(max(0, reading.read - TAIL))
-            before = stream.read(min(TAIL, reading.read))
-            if stat.st_size < reading.read or _hash(before) != reading.tail:
-                # Another journal than the one that was read.
-                reading = Reading(kind, name)
-                stream.seek(0)
-                before = b""
             content = stream.read()
     except FileNotFoundError:
         return
@@ -149,13 +143,15 @@ def _read_on(connection: sqlite3.Connection, reports: Path, kind: str, name: str
         damage = f"{path} cannot be read: {problem.strerror}"
         _save(connection, Reading(kind, name, damage=[damage]), -1, -1)
         return
+    if _hash(content[: reading.read]) != reading.digest:
+        # It is shorter, or another journal than the one that was read.
+        reading = Reading(kind, name)
     if reading.read == 0:
         _forget(connection, kind, name)
     run_id = _save(connection, reading, stat.st_size, stat.st_mtime_ns)
-    read_before = reading.read
-    connection.executemany(INSERT, list(_take(connection, reading, path, content, run_id)))
-    taken = content[: reading.read - read_before]
-    reading.tail = _hash((before + taken)[-TAIL:])
+    rows = list(_take(connection, reading, path, content[reading.read :], run_id))
+    connection.executemany(INSERT, rows)
+    reading.digest = _hash(content[: reading.read])
     _save(connection, reading, stat.st_size, stat.st_mtime_ns)
 
 
@@ -210,10 +206,10 @@ def _note(reading: Reading, line: Any, place: tuple[int, int]) -> tuple[Any, ...
 
 
 def _flat(row: Any) -> tuple[Any, ...]:
-    values = dict(zip(COLUMNS, (getattr(row, name) for name in COLUMNS), strict=True))
-    for name in JSON_COLUMNS:
-        values[name] = json.dumps(values[name]) if values[name] else None
-    return tuple(values.values())
+    values = list(_all_columns(row))
+    for place in _json_places:
+        values[place] = json.dumps(values[place]) if values[place] else None
+    return tuple(values)
 
 
 def _cell_id(connection: sqlite3.Connection, line: Record | Timing) -> int:
@@ -242,7 +238,7 @@ def _save(connection: sqlite3.Connection, reading: Reading, size: int, changed: 
         "torn": reading.torn,
         "read": reading.read,
         "lines": reading.lines,
-        "tail": reading.tail,
+        "digest": reading.digest,
         "size": size,
         "changed": changed,
     }
@@ -269,9 +265,9 @@ def _restore(row: sqlite3.Row | None) -> Reading | None:
         torn=row["torn"],
         read=row["read"],
         lines=row["lines"],
-        tail=row["tail"],
+        digest=row["digest"],
     )
 
 
 def _hash(content: bytes) -> bytes:
-    return hashlib.sha256(content).digest()[:8] if content else b""
+    return hashlib.blake2b(content, digest_size=16).digest() if content else b""

@@ -1,4 +1,4 @@
-"""Define the rows of the index: a run, a cell, and how a cell did in a run; and how they are made."""
+"""Define the rows of the index: runs, cells, and how a cell did in a run; and make them."""
 
 from __future__ import annotations
 
