@@ -21,7 +21,8 @@ class Rule:
     ``minimum_history`` is the number of runs before the first judgement, ``window`` the number
     of newest runs that make the reference, without the newest ``recent``. ``suspicion`` and
     ``suspicion_better`` are log-likelihood ratios at which a night is suspect: the second is
-    higher, as nobody is harmed by hearing of an improvement some nights later. ``told`` is the
+    higher, as nobody is harmed by hearing of an improvement some nights later. A first night needs
+    ``haste`` more and each next one 1 less, for single nights stand out often. ``told`` is the
     log-likelihood ratio at which reruns confirm (Wald: of chance at most exp(-told)), ``told_alone``
     that at which later nights do where no cell was rerun, ``cleared`` that at which either clears.
     ``reruns`` is the most reruns of one suspicion; if they do not decide, it is cleared.
@@ -34,13 +35,14 @@ class Rule:
     confidence: float = 0.99
     floor: float = 0.05
     least_step: float = 1.5
-    minimum_history: int = 15
+    minimum_history: int = 20
     window: int = 60
     recent: int = 6
-    suspicion: float = 2.0
+    suspicion: float = 0.4
     suspicion_better: float = 4.0
-    told: float = 6.9
+    haste: float = 1.5
+    told: float = 6.4
     told_alone: float = 9.0
-    cleared: float = 3.9
-    reruns: int = 12
+    cleared: float = 4.2
+    reruns: int = 24
     holds: int = 14

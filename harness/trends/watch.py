@@ -24,7 +24,8 @@ import math
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 from harness.trends.ledger import Change, Ledger
@@ -54,9 +55,7 @@ class Reference:
     count: int
 
 
-def condense(
-    ordered: Sequence[float], rule: Rule, inflation: float = 1.0, spread: float | None = None
-) -> Reference:
+def condense(ordered: Sequence[float], rule: Rule, spread: float | None = None) -> Reference:
     """Return the reference of values in order of size, at least one; logarithms."""
     n = len(ordered)
     cut = int(TRIM * n)
@@ -70,8 +69,8 @@ def condense(
         )
         # Few values show too little of their spread.
         spread = (high - low) / 2 * (1 + 2 / n)
-    spread = max(spread, rule.floor / MOST_STEP)
-    return Reference(level, spread, TRIMMED_ERROR * math.sqrt(inflation / n), n)
+    spread = max(spread, math.log1p(rule.floor) / MOST_STEP)
+    return Reference(level, spread, TRIMMED_ERROR / math.sqrt(n), n)
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,7 @@ class Suspicion:
     raised: int
     first: int
     ratio: float
+    inflation: float = 1.0
     nights: float = 0.0
 
 
@@ -103,7 +103,7 @@ class Watch:
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
-        self.ledger = Ledger(rule.floor / 2)
+        self.ledger = Ledger(math.log1p(rule.floor) / 2)
         self.starts: list[int] = []
         self.suspicion: Suspicion | None = None
         self.settled: tuple[int, Test] | None = None
@@ -112,7 +112,7 @@ class Watch:
 
     def begin(self, values: Sequence[float], spread: float | None) -> None:
         """Start on a new level, of which ``values`` are known and the spread is presumed."""
-        self.order: deque[float] = deque(values, maxlen=None)
+        self.order: deque[float] = deque(values)
         self.ordered = sorted(values)
         self.pending: deque[tuple[int, float]] = deque()
         self.presumed = spread
@@ -123,68 +123,62 @@ class Watch:
     def refer(self) -> Reference | None:
         """Return what the level is compared with; None as long as too little is known."""
         n = len(self.ordered)
-        if self.presumed is not None and n < self.rule.minimum_history:
-            if n < LEAST_VALUES:
-                return None
-            return condense(self.ordered, self.rule, 1.0, self.presumed)
-        if n < self.rule.minimum_history:
+        if n >= self.rule.minimum_history:
+            self.presumed = None
+        elif self.presumed is None or n < LEAST_VALUES:
             return None
-        self.presumed = None
-        plain = condense(self.ordered, self.rule)
-        inflation = self._inflation(plain)
-        return Reference(plain.level, plain.spread, plain.error * math.sqrt(inflation), n)
+        return condense(self.ordered, self.rule, self.presumed)
 
-    def _inflation(self, reference: Reference) -> float:
-        # Of the mean of n values that remember the one before, the variance is this many times
-        # that of n independent ones; large residuals are clipped, so that a spike does not count.
+    def inflation(self, reference: Reference) -> float:
+        """Return by how much autocorrelation widens the variance of the values' mean.
+
+        (1 + rho) / (1 - rho) of the correlation with the value before, corrected for its bias
+        (Marriott and Pope 1954). Large residuals are clipped, so that a spike does not count.
+        """
         bound = 2 * reference.spread
         residuals = [max(-bound, min(bound, y - reference.level)) for y in self.order]
         total = math.fsum(r * r for r in residuals)
         if total == 0.0:
             return 1.0
-        products = math.fsum(a * b for a, b in zip(residuals, residuals[1:], strict=False))
-        rho = max(0.0, min(0.8, products / total))
+        rho = math.fsum(a * b for a, b in pairwise(residuals)) / total
+        rho = max(0.0, min(0.8, rho + (1 + 3 * rho) / len(residuals)))
         return (1 + rho) / (1 - rho)
 
     def step(
         self, place: int, value: float, reruns: Sequence[float] = (), old: Sequence[float] = ()
     ) -> None:
-        """Take one night's value, and its reruns if there were any."""
+        """Take one night's value, and its reruns and those of the old side if there were any."""
         rule = self.rule
         if self.suspicion is None:
             self.absorb()
-            self.reference = reference = self.refer()
-        else:
-            reference = self.reference
-        self.pending.append((place, value))
-        if reference is None:
-            return
-        if self.suspicion is None:
-            self.chart(place, value, reference)
-        else:
-            self.suspicion.nights += increment(
-                value, reference, rule, self.suspicion.worse
-            ) / (1.0 + (reference.error**2 * reference.count / TRIMMED_ERROR**2 - 1.0))
-        if self.suspicion is None:
-            return
+            self.reference = self.refer()
+            self.pending.append((place, value))
+            if self.reference is None:
+                return
+            self.chart(place, value, self.reference)
+            if self.suspicion is None:
+                return
+            inflation = self.inflation(self.reference)
+            self.suspicion.inflation = inflation
+            self.reference = replace(
+                self.reference, error=self.reference.error * math.sqrt(inflation)
+            )
+        elif self.reference is not None:
+            self.pending.append((place, value))
+            worse, inflation = self.suspicion.worse, self.suspicion.inflation
+            # Nights that remember each other say less than reruns.
+            self.suspicion.nights += increment(value, self.reference, rule, worse) / inflation
+        assert self.reference is not None
         if reruns:
-            against = reference
+            against = self.reference
             if old:
-                against = condense(sorted(old), rule, 1.0, reference.spread)
+                against = condense(sorted(old), rule, against.spread)
             test = decide(reruns, against, rule, self.suspicion.worse)
         else:
-            nights = self.suspicion.nights
-            verdict: Verdict = (
-                "told"
-                if nights >= rule.told_alone
-                else "cleared"
-                if nights <= -rule.cleared
-                else "open"
-            )
-            test = Test(verdict, nights, 0)
+            test = wait(self.suspicion.nights, rule)
         if test.verdict == "told":
-            self.tell(place, reruns)
             self.settled = (place, test)
+            self.tell(place, reruns)
         elif test.verdict == "cleared":
             self.settled = (place, test)
             self.suspicion = None
@@ -208,10 +202,12 @@ class Watch:
         ):
             if self.sums[worse] == 0.0:
                 self.begun[worse] = place
-            self.sums[worse] = max(0.0, self.sums[worse] + increment(
-                value, reference, self.rule, worse
-            ))
-            if self.sums[worse] >= threshold and self.suspicion is None:
+            self.sums[worse] = max(
+                0.0, self.sums[worse] + increment(value, reference, self.rule, worse, guard=0.0)
+            )
+            nights = place - self.begun[worse] + 1
+            needed = threshold + max(0.0, self.rule.haste - (nights - 1))
+            if self.sums[worse] >= needed and self.suspicion is None:
                 self.suspicion = Suspicion(worse, place, self.begun[worse], self.sums[worse])
 
     def tell(self, place: int, reruns: Sequence[float]) -> None:
@@ -237,17 +233,19 @@ class Watch:
         self.begin(values, reference.spread)
 
 
-def increment(value: float, reference: Reference, rule: Rule, worse: bool) -> float:
+def increment(
+    value: float, reference: Reference, rule: Rule, worse: bool, guard: float = 1.3
+) -> float:
     """Return what a value adds to the log-likelihood ratio of a moved against an unmoved level.
 
     The level moved by the sought step, at least ``rule.least_step`` spreads; the unmoved one is
-    granted the reference's own error in the direction of the change.
+    granted ``guard`` times the reference's own error in the direction of the change.
     """
-    step = min(MOST_STEP, max(rule.least_step, rule.floor / reference.spread))
+    step = min(MOST_STEP, max(rule.least_step, math.log1p(rule.floor) / reference.spread))
     distance = (value - reference.level) / reference.spread
     if not worse:
         distance = -distance
-    return max(-CLIP, min(CLIP, step * (distance - reference.error - step / 2)))
+    return max(-CLIP, min(CLIP, step * (distance - guard * reference.error - step / 2)))
 
 
 def decide(values: Sequence[float], reference: Reference, rule: Rule, worse: bool) -> Test:
@@ -262,6 +260,13 @@ def decide(values: Sequence[float], reference: Reference, rule: Rule, worse: boo
     if len(values) >= rule.reruns:
         return Test("cleared", ratio, rule.reruns)
     return Test("open", ratio, len(values))
+
+
+def wait(nights: float, rule: Rule) -> Test:
+    """Test the nights after a suspicion that nothing was rerun for, by the sum of their ratios."""
+    if nights >= rule.told_alone:
+        return Test("told", nights, 0)
+    return Test("cleared" if nights <= -rule.cleared else "open", nights, 0)
 
 
 def _ratio(value: float, before: float, after: float, spread: float) -> float:
