@@ -12,6 +12,8 @@ class Change:
 
     ``first`` is the place of the first point on the new level, ``earliest`` and ``latest`` the
     places at which the change may have come, and ``at`` that of the run which told it.
+    ``error`` is that of ``before``, ``spread`` that of single values, and ``after`` the level of
+    ``count`` values, reruns or not; ``ratio`` is the likelihood ratio that decided.
     """
 
     worse: bool
@@ -21,6 +23,11 @@ class Change:
     earliest: int
     latest: int
     at: int
+    error: float = 0.0
+    spread: float = 0.0
+    count: int = 1
+    reruns: bool = False
+    ratio: float = 0.0
 
 
 class Ledger:
@@ -57,10 +64,10 @@ class Ledger:
         """Close every change that began at or before a place: its level is the accepted one."""
         self.open = [change for change in self.open if change.first > place]
 
-    def newest(self, last: int, holds: int) -> Change | None:
-        """Return the change to speak of at place ``last``; improvements are old after ``holds``."""
+    def newest(self, places: Sequence[int], holds: int) -> Change | None:
+        """Return the change to speak of after these places; one for better is old after ``holds``."""
         for change in reversed(self.open):
-            if change.worse or last - change.at < holds:
+            if change.worse or change.at in places[-holds:]:
                 return change
         return None
 

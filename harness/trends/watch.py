@@ -178,7 +178,7 @@ class Watch:
             test = wait(self.suspicion.nights, rule)
         if test.verdict == "told":
             self.settled = (place, test)
-            self.tell(place, reruns)
+            self.tell(place, reruns[: test.used], test.ratio)
         elif test.verdict == "cleared":
             self.settled = (place, test)
             self.suspicion = None
@@ -210,14 +210,15 @@ class Watch:
             if self.sums[worse] >= needed and self.suspicion is None:
                 self.suspicion = Suspicion(worse, place, self.begun[worse], self.sums[worse])
 
-    def tell(self, place: int, reruns: Sequence[float]) -> None:
+    def tell(self, place: int, reruns: Sequence[float], ratio: float) -> None:
         """Enter a confirmed change in the ledger and begin anew on its level."""
         assert self.suspicion is not None
         assert self.reference is not None
         reference, worse = self.reference, self.suspicion.worse
         nights = [(p, y) for p, y in self.pending if p <= place]
         # How likely each night is the first on the new level, given the nights after it.
-        level = sorted(reruns)[len(reruns) // 2] if reruns else nights[-1][1]
+        since = [y for p, y in nights if p >= self.suspicion.first]
+        level = condense(sorted(reruns or since), self.rule).level
         ratios, total = [], 0.0
         for p, y in reversed(nights):
             total += max(-CLIP, min(CLIP, _ratio(y, reference.level, level, reference.spread)))
@@ -225,9 +226,22 @@ class Watch:
         best, first = max(ratios)
         likely = [p for ratio, p in ratios if ratio >= best - 2.0]
         values = [*reruns, *(y for p, y in nights if p >= first)]
-        after = condense(sorted(reruns or values), self.rule).level
+        after = condense(sorted(reruns or values), self.rule)
         self.ledger.enter(
-            Change(worse, reference.level, after, first, min(likely), max(likely), place)
+            Change(
+                worse=worse,
+                before=reference.level,
+                after=after.level,
+                first=first,
+                earliest=min(likely),
+                latest=max(likely),
+                at=place,
+                error=reference.error * reference.spread,
+                spread=reference.spread,
+                count=after.count,
+                reruns=bool(reruns),
+                ratio=ratio,
+            )
         )
         self.starts.append(first)
         self.begin(values, reference.spread)
