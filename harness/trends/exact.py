@@ -140,7 +140,7 @@ def judge_metric(series: Series, rule: Rule, accepted: int) -> Trend:
         levels.append(Level(place, point.value, found))
         difference = point.value - reference.value if exact else found.difference
         least = minimum_difference(series, rule, reference.value)
-        if found.told and abs(difference) >= least > 0.0 or (least == 0.0 and difference != 0.0):
+        if found.told and difference != 0.0 and abs(difference) >= least:
             ledger.tolerance = least
             ledger.enter(
                 Change(
@@ -198,6 +198,7 @@ def _read(
     if change is not None:
         before, after = sign * change.before, sign * change.after
         found = told[change.at]
+        effect, interval = _effect(before, after, found)
         evidence = (
             f"{'worse' if change.worse else 'better'}: {before:.6g} → {after:.6g} since "
             f"{points[change.first].run}; {found.text}"
@@ -209,7 +210,8 @@ def _read(
             state="regressed" if change.worse else "improved",
             since=_since(points, change.earliest, change.latest),
             evidence=evidence,
-            **_effect(before, after, found),
+            effect=effect,
+            interval=interval,
         )
     if newest.found is None or last - newest.first >= rule.holds:
         if newest.found is not None:
@@ -219,6 +221,7 @@ def _read(
     found = newest.found
     least = minimum_difference(series, rule, points[newest.first - 1].value)
     evidence = found.text
+    effect, interval = _effect(points[newest.first - 1].value, newest.value, found)
     if ledger.returned is not None and sign * ledger.returned.before == newest.value:
         evidence += f"; back on the level before {points[ledger.returned.first].run}"
     elif abs(found.difference) < least:
@@ -227,20 +230,23 @@ def _read(
         trend,
         since=_since(points, newest.first, newest.first),
         evidence=evidence,
-        **_effect(points[newest.first - 1].value, points[newest.first].value, found),
+        effect=effect,
+        interval=interval,
     )
 
 
-def _effect(before: float, after: float, found: Comparison) -> dict[str, object]:
+def _effect(
+    before: float, after: float, found: Comparison
+) -> tuple[float | None, tuple[float, float] | None]:
+    """Return a change relative to the level before, with its interval."""
     if before == 0.0:
-        return {"effect": None, "interval": None}
+        return None, None
     effect = (after - before) / abs(before)
     if math.isnan(found.low):
-        return {"effect": effect, "interval": None}
+        return effect, None
     # The interval is that of the last step; what added up before it was exact.
     rest = (after - before) - found.difference
-    low, high = ((rest + bound) / abs(before) for bound in (found.low, found.high))
-    return {"effect": effect, "interval": (low, high)}
+    return effect, ((rest + found.low) / abs(before), (rest + found.high) / abs(before))
 
 
 def _since(points: tuple[Point, ...], earliest: int, latest: int) -> Since:

@@ -23,8 +23,9 @@ class Rule:
     ``suspicion_better`` are log-likelihood ratios at which a night is suspect: the second is
     higher, as nobody is harmed by hearing of an improvement some nights later. A first night needs
     ``haste`` more and each next one 1 less, for single nights stand out often. ``told`` is the
-    log-likelihood ratio at which reruns confirm (Wald: of chance at most exp(-told)), ``told_alone``
-    that at which later nights do where no cell was rerun, ``cleared`` that at which either clears.
+    log-likelihood ratio at which reruns confirm (Wald: by chance once in exp(told) suspicions at
+    most), ``told_alone`` that at which later nights do where no cell was rerun, ``cleared`` that
+    at which either clears.
     ``reruns`` is the most reruns of one suspicion; if they do not decide, it is cleared.
 
     ``holds`` is the number of runs for which an improvement, or a change too small to matter, is

@@ -130,7 +130,7 @@ def _segments(
 def _read(
     series: Series, group: Group, segments: tuple[Segment, ...], rule: Rule, sign: float
 ) -> Trend:
-    watch, last = group.watch, group.places[-1]
+    watch = group.watch
     trend = Trend(
         cell=series.cell,
         measure=series.measure,
