@@ -75,6 +75,7 @@ class Column:
     drift: float = 0.0
     spike: float = 0.0
     alike: bool = False
+    old: bool = False
     target: float | None = None
     quiet: bool = False
 
@@ -86,6 +87,7 @@ COLUMNS = (
     Column("spike=", spike=0.3, quiet=True),
     Column("AR=", draw=autocorrelated, quiet=True),
     Column("AR, reruns alike=", draw=autocorrelated, alike=True),
+    Column("AR, alike, old too=", draw=autocorrelated, alike=True, old=True, quiet=True),
     Column("+10 % 1", nights=51, step=0.1),
     Column("+10 % 3", nights=53, step=0.1, target=95.0),
     Column("+10 % 10", nights=60, step=0.1),
@@ -117,6 +119,17 @@ def make(column: Column, seed: int, number: int) -> Made:
     return Made(values, means, deviations, rng)
 
 
+def rerun(column: Column, made: Made, night: int, mean: float) -> tuple[float, ...]:
+    """Return the values of a batch of reruns at a mean, drawn afresh or alike their night."""
+    if column.alike:
+        fresh = made.deviations[night] + SPREAD / 3 * made.rng.standard_normal(BATCH)
+    else:
+        # A rerun remembers nothing: of an autoregression it is a draw of its marginal.
+        draw = normal if column.draw is autocorrelated else column.draw
+        fresh = draw(made.rng, BATCH)
+    return tuple(float(value) for value in np.maximum(mean * (1.0 + fresh), LEAST))
+
+
 @dataclass
 class Tally:
     """Count what ours said of a column's series."""
@@ -124,7 +137,6 @@ class Tally:
     told_ever: int = 0
     told_end: int = 0
     suspect_ever: int = 0
-    alone_ever: int = 0
     nights: int = 0
     suspect_nights: int = 0
     reruns: int = 0
@@ -153,31 +165,23 @@ def judge_ours(column: Column, made: Made, tally: Tally, rule: Rule, reruns: boo
         suspected |= state == "suspect"
         tally.suspect_nights += state == "suspect"
         values: tuple[float, ...] = ()
+        old: tuple[float, ...] = ()
         while reruns and state == "suspect":
-            fresh = (
-                np.full(BATCH, made.deviations[night])
-                + (SPREAD / 3) * made.rng.standard_normal(BATCH)
-                if column.alike
-                else column.draw(made.rng, BATCH)
-                if column.draw is not autocorrelated
-                else normal(made.rng, BATCH)
-            )
-            values += tuple(float(v) for v in np.maximum(made.means[night] * (1 + fresh), LEAST))
-            found = Confirmation(points[night].run, "cell", "fit", values)
+            values += rerun(column, made, night, float(made.means[night]))
+            if column.old:
+                old += rerun(column, made, night, 1.0)
+            found = Confirmation(points[night].run, "cell", "fit", values, old=old)
             state = judge_series(known, rule, [*confirmations, found]).state
             if state != "suspect":
                 confirmations.append(found)
-        tally.reruns += len(values)
+        tally.reruns += len(values) + len(old)
         if state in ("regressed", "improved"):
             if not told:
                 tally.nights_to_tell.append(night - CHANGE + 1)
             told = True
-    if reruns:
-        tally.suspect_ever += suspected
-        tally.told_ever += told
-        tally.told_end += state in ("regressed", "improved")
-    else:
-        tally.alone_ever += told
+    tally.suspect_ever += suspected
+    tally.told_ever += told
+    tally.told_end += state in ("regressed", "improved")
 
 
 def flag_previous(values: np.ndarray) -> bool:
@@ -222,6 +226,7 @@ def main() -> int:
     peers = load_peers()
     rule = Rule()
     tallies = {column.name: Tally() for column in columns}
+    alone = {column.name: Tally() for column in columns}
     flags = {name: dict.fromkeys(tallies, 0) for name in peers}
     for column in columns:
         for number in range(options.series):
@@ -230,14 +235,15 @@ def main() -> int:
                 flags[name][column.name] += flagged(made.values)
             judge_ours(column, made, tallies[column.name], rule, reruns=True)
             if not options.without_alone:
-                judge_ours(column, made, Tally() if False else tallies[column.name], rule, False)
-    return show(options, columns, tallies, flags)
+                judge_ours(column, made, alone[column.name], rule, reruns=False)
+    return show(options, columns, tallies, alone, flags)
 
 
 def show(
     options: argparse.Namespace,
     columns: list[Column],
     tallies: dict[str, Tally],
+    alone: dict[str, Tally],
     flags: dict[str, dict[str, int]],
 ) -> int:
     """Print the table and every target that is missed."""
@@ -248,7 +254,7 @@ def show(
         "ours, suspect only, ever": [f"{t.suspect_ever * share:.1f}" for t in tallies.values()],
     }
     if not options.without_alone:
-        rows["ours, no reruns, ever"] = [f"{t.alone_ever * share:.1f}" for t in tallies.values()]
+        rows["ours, no reruns, ever"] = [f"{t.told_ever * share:.1f}" for t in alone.values()]
     for name, found in flags.items():
         rows[name] = [f"{count * share:.1f}" for count in found.values()]
     rows["suspect nights, %"] = [

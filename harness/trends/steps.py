@@ -53,7 +53,10 @@ def judge_steps(
     }
     groups: dict[tuple[str, str, str, bool], Group] = {}
     for place, point in enumerate(series.points):
-        group = groups.setdefault(measured_alike(point), Group(Watch(rule)))
+        key = measured_alike(point)
+        if key not in groups:
+            groups[key] = Group(Watch(rule))
+        group = groups[key]
         value = _log(point.value, point.calibration)
         group.places.append(place)
         group.values.append(value)
@@ -105,26 +108,23 @@ def _segments(
     series: Series, groups: dict[tuple[str, str, str, bool], Group], rule: Rule
 ) -> tuple[Segment, ...]:
     """Cover the series by stretches of one group and one level, each with the level's band."""
-    parts: list[tuple[int, Segment]] = []
+    levels: dict[int, tuple[float, float, float]] = {}
     for group in groups.values():
-        cuts = [0, *(group.places.index(start) for start in group.watch.starts)]
-        for first, last in pairwise([*sorted(set(cuts)), len(group.places)]):
-            places, values = group.places[first:last], group.values[first:last]
-            found = condense(sorted(values), rule)
-            calibrations = [series.points[place].calibration for place in places]
-            unit = statistics.median([value or 1.0 for value in calibrations])
-            level = unit * math.exp(found.level)
-            width = math.exp(BAND * found.spread)
-            for place in places:
-                parts.append((place, Segment(place, place, level, level / width, level * width)))
-    parts.sort(key=lambda part: part[0])
-    merged: list[Segment] = []
-    for place, segment in parts:
-        if merged and replace(segment, first=merged[-1].first) == replace(merged[-1], last=place):
-            merged[-1] = replace(merged[-1], last=place)
-        else:
-            merged.append(segment)
-    return tuple(merged)
+        cuts = {0, *(group.places.index(start) for start in group.watch.starts)}
+        for first, last in pairwise([*sorted(cuts), len(group.places)]):
+            places = group.places[first:last]
+            found = condense(sorted(group.values[first:last]), rule)
+            unit = statistics.median([series.points[place].calibration or 1.0 for place in places])
+            level, width = unit * math.exp(found.level), math.exp(BAND * found.spread)
+            # Points of one level share one object, by which they are known to belong together.
+            levels.update(dict.fromkeys(places, (level, level / width, level * width)))
+    segments: list[Segment] = []
+    first = 0
+    for place in range(1, len(levels) + 1):
+        if place == len(levels) or levels[place] is not levels[first]:
+            segments.append(Segment(first, place - 1, *levels[first]))
+            first = place
+    return tuple(segments)
 
 
 def _read(
