@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help install data matrix test system check docs format lock clean
+.PHONY: help install data matrix test system perf check docs format lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -28,6 +28,10 @@ test: $(READY)  ## run the fast tracks
 
 system: $(READY)  ## run whole sessions beside a cluster, a browser and other plugins
 	$(BIN)/pytest -m system -n 2 --dist loadscope $(ARGS)
+
+perf: $(READY)  ## hold trainings to their budgets, and keep the timings as a run
+	@status=0; $(BIN)/pytest -m perf --benchmark-json=reports/perf.json $(ARGS) || status=$$?; \
+	if [ -s reports/perf.json ]; then $(BIN)/mlmatrix import reports/perf.json; fi; exit $$status
 
 check: $(READY)  ## lint, types, floors, file lengths
 	$(BIN)/ruff check .
