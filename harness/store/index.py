@@ -18,13 +18,13 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
 
 from harness.store.indexing import FOLDERS, JSON_COLUMNS, has_schema, make_schema, update
 from harness.store.journal import JOURNAL, read_record
+from harness.store.points import Facts, make_series
 from harness.store.record import End, Head, Record, State
-from harness.store.rows import COLUMNS, GREATER, MEASURES, CellRow, ResultRow, RunRow
-from harness.store.series import Point, Series
+from harness.store.rows import COLUMNS, GREATER, MEASURES, CellRow, RerunRow, ResultRow, RunRow
+from harness.store.series import Series
 from ml.core.contracts import Outcome
 from ml.core.errors import MatrixError
 
@@ -150,6 +150,17 @@ class Index:
         """
         yield from (one for one in self._series(measures, None, last) if one.points)
 
+    def reruns(self) -> dict[str, list[RerunRow]]:
+        """Return what was rerun of suspect cells, by cell, in the order in which it was."""
+        query = (
+            "SELECT cell, name, measure, value, calibration FROM reruns JOIN cells ON cells.id = "
+            "cell_id JOIN runs ON runs.id = run_id ORDER BY name, start"
+        )
+        found: dict[str, list[RerunRow]] = {}
+        for cell, *values in self._connection.execute(query):
+            found.setdefault(cell, []).append(RerunRow(*values))
+        return found
+
     def record(self, cell: str, run: str) -> Record:
         """Read a cell's full record from its run's journal; MatrixError where there is none."""
         query = (
@@ -180,16 +191,16 @@ class Index:
         runs = self._number_runs(last)
         cells = dict(map(tuple, self._connection.execute("SELECT id, cell FROM cells")))
         columns = [MEASURES[measure][0] for measure in measures]
-        names = ", ".join(f'"{name}"' for name in (*_Facts._fields, *columns))
+        names = ", ".join(f'"{name}"' for name in (*Facts._fields, *columns))
         where = "" if cell_id is None else "AND cell_id = ?"
         query = f"SELECT {names} FROM results WHERE outcome = 'ok' {where} ORDER BY cell_id"  # noqa: S608
         cursor = self._connection.cursor()
         cursor.row_factory = None
         rows = cursor.execute(query, () if cell_id is None else (cell_id,))
-        width = len(_Facts._fields)
+        width = len(Facts._fields)
         for key, group in groupby(rows, key=itemgetter(0)):
             found = [
-                (*runs[row[1]], _Facts._make(row[:width]), row[width:])
+                (*runs[row[1]], Facts._make(row[:width]), row[width:])
                 for row in group
                 if row[1] in runs
             ]
@@ -200,7 +211,7 @@ class Index:
                     for _, run, facts, values in found
                     if values[place] is not None
                 ]
-                yield _make_series(cells[key], measure, valued)
+                yield make_series(cells[key], measure, valued)
 
     def _number_runs(self, last: int | None) -> dict[int, tuple[int, RunRow]]:
         """Return the newest runs of each kind by their key, each with its place in time."""
@@ -304,65 +315,6 @@ def _locked(reports: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-class _Facts(NamedTuple):
-    """Hold what a point says beside its value; the names are those of the columns."""
-
-    cell_id: int
-    run_id: int
-    started: str
-    timed: int
-    commit: str | None
-    metric: str | None
-    greater_is_better: int | None
-    replicates: str | None
-    splits: str | None
-    calibration: float | None
-    data: str
-    entry: str
-    device: str | None
-
-
-def _make_series(cell: str, measure: str, rows: Sequence[tuple[RunRow, _Facts, float]]) -> Series:
-    kind = MEASURES[measure][1]
-    greater = measure in GREATER
-    if kind != "metric":
-        rows = [row for row in rows if row[1].timed]
-    elif rows:
-        newest = rows[-1][1]
-        rows = [row for row in rows if row[1].metric == newest.metric]
-        greater = bool(newest.greater_is_better)
-    # Nearly all runs of a cell have the same splits.
-    splits: dict[str, tuple[str, ...]] = {}
-    points = []
-    for run, facts, value in rows:
-        environment = run.environment
-        if facts.device not in (None, "cpu", "unknown"):
-            environment += f"@{facts.device}"
-        replicates: tuple[float, ...] = ()
-        named: tuple[str, ...] = ()
-        if kind == "metric" and facts.replicates and facts.splits:
-            replicates = tuple(json.loads(facts.replicates))
-            if facts.splits not in splits:
-                splits[facts.splits] = tuple(json.loads(facts.splits))
-            named = splits[facts.splits]
-        points.append(
-            Point(
-                run.name,
-                facts.started,
-                facts.commit,
-                bool(run.dirty),
-                environment,
-                facts.data,
-                facts.entry,
-                value,
-                replicates,
-                named,
-                facts.calibration,
-            )
-        )
-    return Series(cell, measure, kind, greater, tuple(points))
 
 
 def _run_of(row: sqlite3.Row) -> RunRow:

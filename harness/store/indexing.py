@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from harness.store.journal import BENCHMARKS, JOURNAL, describe_damage
 from harness.store.migrations import RECORD_VERSION, NewerVersion
-from harness.store.record import End, Head, Record, Resumed, Timing, parse_line
+from harness.store.record import End, Head, Record, Rerun, Resumed, Timing, parse_line
 from harness.store.rows import (
     COLUMNS,
     environment_of,
@@ -27,7 +27,7 @@ from harness.store.rows import (
 )
 
 # Raised where tables or what stands in them change; today's records are read by another index.
-INDEX_VERSION = 1_000 * RECORD_VERSION + 1
+INDEX_VERSION = 1_000 * RECORD_VERSION + 2
 FOLDERS = {"matrix": "runs", "benchmark": BENCHMARKS}
 JSON_COLUMNS = ("replicates", "splits", "distillation")
 
@@ -45,6 +45,11 @@ CREATE TABLE cells (
 CREATE TABLE results (
     cell_id INTEGER NOT NULL, run_id INTEGER NOT NULL, {", ".join(f'"{n}"' for n in COLUMNS)},
     PRIMARY KEY (cell_id, run_id)
+) WITHOUT ROWID;
+CREATE TABLE reruns (
+    cell_id INTEGER NOT NULL, run_id INTEGER NOT NULL, start INTEGER NOT NULL,
+    measure TEXT NOT NULL, value REAL NOT NULL, calibration REAL,
+    PRIMARY KEY (cell_id, run_id, start, measure)
 ) WITHOUT ROWID;
 CREATE INDEX results_by_run ON results (run_id, state, outcome);
 """
@@ -124,6 +129,7 @@ def _list_journals(reports: Path) -> Iterator[tuple[str, str, tuple[int, int]]]:
 def _forget(connection: sqlite3.Connection, kind: str, name: str) -> None:
     which = "(SELECT id FROM runs WHERE kind = ? AND name = ?)"
     connection.execute(f"DELETE FROM results WHERE run_id = {which}", (kind, name))  # noqa: S608
+    connection.execute(f"DELETE FROM reruns WHERE run_id = {which}", (kind, name))  # noqa: S608
     connection.execute("DELETE FROM runs WHERE kind = ? AND name = ?", (kind, name))
 
 
@@ -176,6 +182,8 @@ def _take(
                 reading.damage.append(sentence)
             else:
                 place = reading.read, len(text) + (stop >= 0)
+                if isinstance(line, Rerun):
+                    _save_rerun(connection, line, run_id, place[0])
                 row = _note(reading, line, place)
                 if row is not None:
                     assert isinstance(line, Record | Timing)
@@ -186,6 +194,18 @@ def _take(
         reading.read += stop + 1 - start
         reading.lines += 1
         start = stop + 1
+
+
+def _save_rerun(connection: sqlite3.Connection, line: Rerun, run_id: int, start: int) -> None:
+    query = "SELECT id FROM cells WHERE cell = ?"
+    for (cell_id,) in connection.execute(query, (line.cell,)).fetchall():
+        connection.executemany(
+            "INSERT OR REPLACE INTO reruns VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (cell_id, run_id, start, measure, value, line.calibration_seconds)
+                for measure, value in line.measures.items()
+            ],
+        )
 
 
 def _note(reading: Reading, line: Any, place: tuple[int, int]) -> tuple[Any, ...] | None:

@@ -21,6 +21,7 @@ from harness.store.record import (
     Head,
     Line,
     Record,
+    Rerun,
     Resumed,
     TestLine,
     Timing,
@@ -83,7 +84,7 @@ class Journal:
         """Tell whether any line has been written."""
         return (self.folder / JOURNAL).exists()
 
-    def append(self, line: Record | TestLine | Timing | Resumed | End) -> None:
+    def append(self, line: Record | TestLine | Timing | Rerun | Resumed | End) -> None:
         """Append one whole line and hand it to the operating system.
 
         A line that a killed process left torn is closed first, so that it costs only itself.

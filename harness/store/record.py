@@ -1,4 +1,4 @@
-"""Define the lines of a run's journal: head, records, tests, timings, resumptions, end."""
+"""Define the lines of a run's journal: head, records, tests, timings, reruns, resumptions, end."""
 
 from __future__ import annotations
 
@@ -244,6 +244,24 @@ class Timing(Contract):
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 
+class Rerun(Contract):
+    """Hold one more training of a cell that was suspect, made when the run's tests had ended.
+
+    ``measures`` has its seconds of training (``fit``) and its peak memory in bytes
+    (``peak_memory``); it is empty where the training failed, which ``reason`` tells.
+    """
+
+    kind: Literal["rerun"] = "rerun"
+    version: Literal[2] = 2
+    cell: str
+    started: str
+    outcome: Outcome
+    reason: str = ""
+    seconds: Annotated[float, Field(ge=0)]
+    measures: dict[str, float] = Field(default_factory=dict)
+    calibration_seconds: Annotated[float, Field(gt=0)] | None = None
+
+
 class Resumed(Contract):
     """Say that another session goes on with the run from here, and at which commit."""
 
@@ -262,7 +280,7 @@ class End(Contract):
     seconds: Annotated[float, Field(ge=0)]
 
 
-Line = Head | Record | TestLine | Timing | Resumed | End
+Line = Head | Record | TestLine | Timing | Rerun | Resumed | End
 _line: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
 
 

@@ -68,6 +68,16 @@ class CellRow:
 
 
 @dataclass(frozen=True)
+class RerunRow:
+    """Hold one value of a suspect cell's measure, taken again when the run's tests had ended."""
+
+    run: str
+    measure: str
+    value: float
+    calibration: float | None
+
+
+@dataclass(frozen=True)
 class ResultRow:
     """Hold how a cell did in a run, in short; ``start`` and ``size`` are its line's place.
 

@@ -1,0 +1,50 @@
+"""Judge what the index has: every cell's trends, with the reruns that confirm or clear them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from harness.store.index import Index
+from harness.store.rows import RerunRow
+from harness.store.series import Series
+from harness.trends.judge import judge_series
+from harness.trends.trend import Confirmation, Trend
+
+# What is judged; the other measures are parts of these, and are shown.
+JUDGED = ("score", "fit", "peak_memory")
+# More nights than any judgement looks back.
+RUNS_JUDGED = 200
+
+
+def judge_all(
+    index: Index, accepted: Mapping[tuple[str, str], str] | None = None
+) -> Iterator[tuple[Series, Trend]]:
+    """Yield the series of all cells in the judged measures, each with its trend.
+
+    ``accepted`` names, by cell and measure, the run whose level was accepted.
+    """
+    reruns = index.reruns()
+    for series in index.all_series(JUDGED, last=RUNS_JUDGED):
+        confirmations = make_confirmations(series.cell, reruns.get(series.cell, ()))
+        level = (accepted or {}).get((series.cell, series.measure))
+        yield series, judge_series(series, None, confirmations, accepted=level)
+
+
+def make_confirmations(cell: str, rows: Sequence[RerunRow]) -> list[Confirmation]:
+    """Return what a cell's reruns say, one confirmation for each run and measure."""
+    found: dict[tuple[str, str], list[RerunRow]] = {}
+    for row in rows:
+        found.setdefault((row.run, row.measure), []).append(row)
+    return [
+        Confirmation(
+            run=run,
+            cell=cell,
+            measure=measure,
+            values=tuple(row.value for row in group),
+            # Without the kernel beside each of them, none can be compared with a calibrated past.
+            calibrations=tuple(row.calibration for row in group if row.calibration is not None)
+            if all(row.calibration is not None for row in group)
+            else (),
+        )
+        for (run, measure), group in found.items()
+    ]
