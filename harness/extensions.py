@@ -83,7 +83,7 @@ def gather(config: pytest.Config) -> Extensions:
         tuple(datasets),
         tuple(algorithms),
         tuple(gates.values()),
-        tuple(dict.fromkeys(_folders(config))),
+        project_folders(config),
     )
 
 
@@ -143,6 +143,11 @@ def _call(plugin: str, hook: str, call: Any, **given: Any) -> Any:
         place = f" ({where.filename}:{where.lineno})"
         told = str(problem) if isinstance(problem, ValueError) else f"{problem!r}{place}"
         raise ValueError(f"{plugin}: {hook}: {told}") from problem
+
+
+def project_folders(config: pytest.Config) -> tuple[Path, ...]:
+    """Return the folders of the session's project that a worker imports from."""
+    return tuple(dict.fromkeys(_folders(config)))
 
 
 def _folders(config: pytest.Config) -> Iterable[Path]:

@@ -55,6 +55,7 @@ class Settings(NamedTuple):
     executor: str = "local"
     ray_address: str | None = None
     summaries: tuple[Path, ...] = ()
+    confirm: float = 600.0
 
     @property
     def runtime(self) -> RuntimeSpec:
@@ -110,6 +111,12 @@ def add_options(parser: pytest.Parser) -> None:
         "--matrix-timeout",
         metavar="S",
         help="a cell that has no result by then is killed, with outcome timeout (default: 300)",
+    )
+    group.addoption(
+        "--matrix-confirm",
+        metavar="S",
+        help="seconds that may be spent, when the tests have ended, on training cells again whose "
+        "time or memory stands out, to be sure before it is told (default: 600; 0: none)",
     )
     group.addoption(
         "--matrix-memory",
@@ -191,6 +198,9 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini("matrix_replicates", "seeded splits per cell", default="3")
     parser.addini("matrix_seconds", "training time budget of a cell", default="60")
     parser.addini("matrix_timeout", "hard time limit of a cell", default="300")
+    parser.addini(
+        "matrix_confirm", "seconds for training suspect cells again at the end", default="600"
+    )
     parser.addini("matrix_memory", "resident memory that a cell may use, in MiB", default="")
     parser.addini("matrix_isolation", "warm, fresh or none", default="warm")
     parser.addini("matrix_retry", "outcomes after which a cell is tried again", default="")
@@ -252,6 +262,7 @@ def read_settings(config: pytest.Config) -> Settings:
         executor=_choice(config, "matrix_executor", EXECUTORS),
         ray_address=_value(config, "matrix_ray_address") or None,
         summaries=_summaries(config),
+        confirm=_number(config, "matrix_confirm", least=0),
     )
 
 

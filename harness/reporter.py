@@ -268,6 +268,12 @@ class Reporter:
 
         stops = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
         self._stopped = exitstatus in stops or bool(session.shouldstop or session.shouldfail)
+        if not self._stopped:
+            try:
+                self._confirm()
+            except Exception as problem:  # noqa: BLE001 - what is suspect stays so
+                text = f"suspect cells were not trained again: {type(problem).__name__}: {problem}"
+                self._problems["confirm"] = text
         seconds = time.perf_counter() - self._started
         self._append(End(finished=now(), exit_status=int(exitstatus), seconds=seconds))
         self._journal.close_claims()
@@ -285,6 +291,27 @@ class Reporter:
                 self._write_summaries()
             except Exception as problem:  # noqa: BLE001 - nor must a summary
                 self._problems["summary"] = f"no summary: {type(problem).__name__}: {problem}"
+
+    def _confirm(self) -> None:
+        """Train suspect cells again, where cells run on this machine and in workers."""
+        settings = self._config.stash[SETTINGS]
+        if not settings.confirm or settings.executor != "local" or settings.isolation == "none":
+            return
+        from harness.confirm import confirm_suspects
+        from harness.execute.local import LocalExecutor
+        from harness.extensions import project_folders
+
+        logs = self._journal.folder / "workers"
+        executor = LocalExecutor(
+            logs,
+            settings.runtime,
+            project=project_folders(self._config),
+            memory_limit=settings.memory,
+        )
+        try:
+            confirm_suspects(self._journal, executor, settings.confirm, self._write)
+        finally:
+            executor.close()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the closing table and where the page is."""
