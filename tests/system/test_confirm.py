@@ -69,18 +69,17 @@ def test_a_run_without_a_past_trains_nothing_again(pytester):
     assert [isinstance(record, Record) for record in run.records] == [True]
 
 
-@pytest.mark.parametrize(("share", "state"), [(0.2, "regressed"), (5.0, "improved")])
-def test_a_real_change_is_confirmed_by_reruns_in_the_journal(pytester, share, state):
+def test_a_real_change_is_confirmed_by_reruns_in_the_journal(pytester):
     pytester.makepyfile(TESTS)
     run_once(pytester)
-    make_past(pytester.path, 40, share)
+    make_past(pytester.path, 40, 0.2)
     result, _, reruns = run_once(pytester)
     result.stdout.fnmatch_lines(["*1 cell suspect of a change; training again to be sure*"])
     assert 3 <= len(reruns) <= 12
     assert all(line.outcome == "ok" and line.calibration_seconds > 0 for line in reruns)
     trend = state_of_fit(pytester)
-    assert trend.state == state
-    assert (trend.effect > 0) == (state == "regressed")
+    assert trend.state == "regressed"
+    assert trend.effect > 1
     assert "rerun" in trend.evidence
 
 
