@@ -43,7 +43,7 @@ def add_commands(commands: Commands) -> None:
     rule.add_argument("--keep-days", type=_days, metavar="D", help="keep those of the last D days")
     prune.add_argument("--dry-run", action="store_true", help="remove nothing, say what would be")
     imported = commands.add_parser("import", help="keep pytest-benchmark's JSON as a run")
-    imported.add_argument("file", metavar="FILE", help="as `--benchmark-json FILE` writes it")
+    imported.add_argument("file", metavar="FILE", help="as pytest-benchmark writes it")
     for command, run in (
         (runs, _runs),
         (history, _history),

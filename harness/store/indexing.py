@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -26,8 +27,8 @@ from harness.store.rows import (
     row_of_timing,
 )
 
-# Raised where tables or what stands in them change; today's records are read by another index.
-INDEX_VERSION = 1_000 * RECORD_VERSION + 2
+# Raised where a column means something else, and its name does not tell.
+MEANING = 1
 FOLDERS = {"matrix": "runs", "benchmark": BENCHMARKS}
 JSON_COLUMNS = ("replicates", "splits", "distillation")
 
@@ -53,6 +54,8 @@ CREATE TABLE reruns (
 ) WITHOUT ROWID;
 CREATE INDEX results_by_run ON results (run_id, state, outcome);
 """
+# An index that was made of other tables, or by a reader of other records, is none of ours.
+INDEX_VERSION = zlib.crc32(f"{SCHEMA}{RECORD_VERSION} {MEANING}".encode()) & 0x7FFFFFFF
 INSERT = f"INSERT OR REPLACE INTO results VALUES ({', '.join('?' * (len(COLUMNS) + 2))})"  # noqa: S608
 
 _all_columns = attrgetter(*COLUMNS)
