@@ -73,11 +73,8 @@ def blame(cell: str, old: Side, new: Side, kind: Kind) -> Blame:
 
 
 def rerun_command(cell: str, side: Side) -> str:
-    """Return the shell command that runs a cell again as one side did; a comment says what is lost.
-
-    Results are measured anew, never taken over from an earlier run.
-    """
-    run = f"pytest -m slow_matrix -k {shlex.quote(cell)} --matrix-reuse=off"
+    """Return the shell command that runs a cell again as one side did; a comment says what is lost."""
+    run = f"pytest -m slow_matrix -k {shlex.quote(cell)}"
     if side.commit is None:
         return f"{run}  # the commit of {side.run} is not known"
     command = f"git checkout {shlex.quote(side.commit)} && {run}"

@@ -196,10 +196,10 @@ class Watch:
 
     def chart(self, place: int, value: float, reference: Reference) -> None:
         """Add a night to both cumulative sums; raise a suspicion where one passes."""
-        for worse, threshold in (
-            (True, self.rule.suspicion),
-            (False, self.rule.suspicion_better),
-        ):
+        # Whoever mends a regression wants to hear of it as soon as of a regression.
+        mending = bool(self.ledger.open) and self.ledger.open[-1].worse
+        better = self.rule.suspicion if mending else self.rule.suspicion_better
+        for worse, threshold in ((True, self.rule.suspicion), (False, better)):
             if self.sums[worse] == 0.0:
                 self.begun[worse] = place
             self.sums[worse] = max(
