@@ -1,6 +1,6 @@
-"""Show who finds a change in synthetic nights, and who cries wolf: ``python benchmarks/trend_truth.py``.
+"""Show who finds a change in synthetic nights, and who cries wolf.
 
-Every column holds series of one kind (spread 3 %, a change after night 50), every row one way to
+``python benchmarks/trend_truth.py`` prints one table. Every column holds series of one kind (spread 3 %, a change after night 50), every row one way to
 judge them. Figures are percents of series. Ours is judged every night, as in life, by
 ``judge_series``: suspect nights get reruns, two at a time, each a fresh draw at the night's true
 mean, until they are confirmed or cleared; `ever` counts a series that was told a regression or an

@@ -65,7 +65,7 @@ class Ledger:
         self.open = [change for change in self.open if change.first > place]
 
     def newest(self, places: Sequence[int], holds: int) -> Change | None:
-        """Return the change to speak of after these places, one for better up to ``holds`` of them."""
+        """Return the change to speak of after these places; ``holds`` bounds one for better."""
         for change in reversed(self.open):
             if change.worse or change.at in places[-holds:]:
                 return change

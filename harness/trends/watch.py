@@ -42,7 +42,7 @@ CLIP = 2.5
 # A spread is never taken as less than the sought step by this: less would be rounding.
 MOST_STEP = 3.0
 # Of a segment that was just begun, this many values stand for its level.
-LEAST_VALUES = 8
+LEAST_VALUES = 3
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,12 @@ class Watch:
             if old:
                 against = condense(sorted(old), rule, against.spread)
             test = decide(reruns, against, rule, self.suspicion.worse)
+            if test.verdict == "cleared":
+                # An older suspicion may stand for the one side while the level went to the other.
+                other = decide(reruns, against, rule, not self.suspicion.worse)
+                if other.verdict == "told":
+                    test = other
+                    self.suspicion.worse, self.suspicion.first = not self.suspicion.worse, place
         else:
             test = wait(self.suspicion.nights, rule)
         if test.verdict == "told":
@@ -196,10 +202,10 @@ class Watch:
 
     def chart(self, place: int, value: float, reference: Reference) -> None:
         """Add a night to both cumulative sums; raise a suspicion where one passes."""
-        for worse, threshold in (
-            (True, self.rule.suspicion),
-            (False, self.rule.suspicion_better),
-        ):
+        # Whoever mends a regression wants to hear of it as soon as of a regression.
+        mending = bool(self.ledger.open) and self.ledger.open[-1].worse
+        better = self.rule.suspicion if mending else self.rule.suspicion_better
+        for worse, threshold in ((True, self.rule.suspicion), (False, better)):
             if self.sums[worse] == 0.0:
                 self.begun[worse] = place
             self.sums[worse] = max(
