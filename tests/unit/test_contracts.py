@@ -121,6 +121,7 @@ RESULT = {
     },
     "rows_per_second": 1e6,
     "peak_memory_bytes": 2**40,
+    "calibration_seconds": None,
     "artifact_bytes": 0,
     "artifact": None,
     "distillation": None,

@@ -213,13 +213,13 @@ def test_processes_that_index_at_once_do_no_harm(tmp_path):
         write(tmp_path, run, *lines)
     context = multiprocessing.get_context("spawn")
     found = context.Queue()
-    workers = [context.Process(target=_open_often, args=(tmp_path, found)) for _ in range(3)]
+    workers = [context.Process(target=_open_often, args=(tmp_path, found)) for _ in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
-    assert {found.get() for _ in range(30)} == {20}
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert {found.get() for _ in range(20)} == {20}
     with open_index(tmp_path) as index:
         assert sum(counter.total() for counter in index.totals().values()) == 60
 
