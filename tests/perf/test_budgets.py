@@ -26,13 +26,13 @@ pytestmark = pytest.mark.perf
 ROWS, FEATURES, ROUNDS = 1_000, 8, 5
 # About three times what they take, since neighbours on the machine slow one and not the other.
 BUDGETS = {
-    ("sklearn", "train"): 18,
-    ("pytorch", "train"): 14,
-    ("tensorflow", "train"): 18,
-    ("jax", "train"): 9,
-    ("pytorch", "distill"): 75,
-    ("tensorflow", "distill"): 75,
-    ("jax", "distill"): 65,
+    ("sklearn", "train"): 30,
+    ("pytorch", "train"): 10,
+    ("tensorflow", "train"): 14,
+    ("jax", "train"): 10,
+    ("pytorch", "distill"): 60,
+    ("tensorflow", "distill"): 60,
+    ("jax", "distill"): 60,
 }
 
 
@@ -88,9 +88,12 @@ def measure(benchmark, executor, framework, mode, request):
         warmup_rounds=1,
     )
     assert [type(response) for response in responses] == [TrainResult] * (ROUNDS + 1), responses
-    calibration = statistics.median(calibrations)
+    beside = calibrations[-ROUNDS:]
+    calibration = statistics.median(beside)
     benchmark.extra_info["calibration_seconds"] = calibration
-    multiple = benchmark.stats.stats.median / calibration
+    # Each round by the kernel just before it, since the machine's load comes and goes.
+    ratios = [t / c for t, c in zip(benchmark.stats.stats.data, beside, strict=True)]
+    multiple = statistics.median(ratios)
     benchmark.extra_info["multiple"] = multiple
     budget = BUDGETS[framework, mode]
     assert multiple <= budget, f"{multiple:.1f} kernels of {calibration:.4f} s, budget {budget}"

@@ -144,6 +144,20 @@ def test_a_torn_line_is_told_in_the_terminal_and_on_the_page(interrupted, resume
     assert "resumed once" in page
 
 
+def test_a_run_that_a_later_version_wrote_to_is_not_resumed(tmp_path):
+    folder = tmp_path / "reports/runs/20260314-060012-4f0c2a"
+    folder.mkdir(parents=True)
+    (folder / JOURNAL).write_text('{"kind":"run","version":99,"run":"r"}\n')
+    done = run_pytest(tmp_path, f"--matrix-resume={folder.name}")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    place = (
+        f"--matrix-resume: {folder.relative_to(tmp_path) / JOURNAL}, line 1: a line of version 99"
+    )
+    assert place in done.stderr.replace(f"{tmp_path}/", "")
+    assert "upgrade pytest-mlmatrix" in done.stderr
+    assert (folder / JOURNAL).read_text().count("\n") == 1
+
+
 @pytest.mark.parametrize("name", ["nothing", "test_wine.py"])
 def test_a_run_that_there_is_none_of_is_a_usage_error_that_lists_them(
     resumed, interrupted, monkeypatch, capsys, name

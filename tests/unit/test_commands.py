@@ -29,6 +29,7 @@ GONE = "gone-mlp-jax-train"
 NEW = "new-mlp-jax-train"
 BENCHMARKS = Path(__file__).parent / "data" / "pytest_benchmark_5.json"
 A, B, C = "20260312-060000-aaaaaa", "20260313-060000-bbbbbb", "20260314-060000-cccccc"
+D, E = "20260315-060000-dddddd", "20260316-060000-eeeeee"
 
 
 def trained(cell, value, seconds, calibration=0.05, **changes):
@@ -157,6 +158,19 @@ def test_what_newly_fails_or_is_fixed_is_told_and_escaped(call):
     assert "within it" not in markdown
     small = json.loads(call("compare", A, B, "--format", "json"))["metrics"]
     assert [one["beyond"] for one in small] == [False]
+
+
+def test_cells_that_were_asked_for_differently_or_on_another_table_are_not_compared(call, reports):
+    asked = trained(OTHER, 0.7, 1.0, request={"budget": {"rows": 9}})
+    data = asked.result.data.model_copy(update={"content_sha256": "f" * 64})
+    result = asked.result.model_copy(update={"data": data})
+    other = trained(CELL, 0.5, 9.0).model_copy(update={"result": result})
+    keep(reports, D, asked, other)
+    keep(reports, E, trained(OTHER, 0.7, 1.0), trained(CELL, 0.9, 2.0))
+    found = json.loads(call("compare", E, D, "--format", "json"))
+    assert (found["unlike"], found["alike"]) == ([OTHER, CELL], 0)
+    assert (found["metrics"], found["times"]) == ([], [])
+    assert "asked for differently or on another table" in call("compare", E, D)
 
 
 def test_a_mistake_is_one_line_and_status_two(call, tmp_path, capsys):

@@ -99,6 +99,16 @@ def test_a_record_is_found_while_nothing_changes_and_the_newest_counts(project):
     assert look_up(project).key == lookup.key
 
 
+def test_a_record_of_an_earlier_version_is_found_and_of_a_later_one_not(project):
+    lookup = look_up(project)
+    record = keep(project, lookup)
+    journal = project / "reports/runs/r1/records.jsonl"
+    edit(journal, '"version":2', '"version":1')
+    assert look_up(project).record == record
+    edit(journal, '"version":1', '"version":3')
+    assert look_up(project).record is None
+
+
 @pytest.mark.parametrize(
     ("change", "parts"),
     [

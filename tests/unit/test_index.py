@@ -213,13 +213,13 @@ def test_processes_that_index_at_once_do_no_harm(tmp_path):
         write(tmp_path, run, *lines)
     context = multiprocessing.get_context("spawn")
     found = context.Queue()
-    workers = [context.Process(target=_open_often, args=(tmp_path, found)) for _ in range(3)]
+    workers = [context.Process(target=_open_often, args=(tmp_path, found)) for _ in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
-    assert {found.get() for _ in range(30)} == {20}
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert {found.get() for _ in range(20)} == {20}
     with open_index(tmp_path) as index:
         assert sum(counter.total() for counter in index.totals().values()) == 60
 
@@ -263,12 +263,13 @@ def test_a_point_has_the_commit_of_the_session_that_ran_the_cell(tmp_path):
     resumed = Resumed(started="2026-03-14T08:00:00.000+00:00", command=(), git_commit="b" * 40)
     after = trained(OTHER, started="2026-03-14T08:01:00.000+00:00")
     # The resumed session judges the earlier record again, and writes it so.
-    write(tmp_path, "r1", before, resumed, before, after, git_commit="a" * 40)
+    write(tmp_path, "r1", before, END, resumed, before, after, git_commit="a" * 40)
     with open_index(tmp_path) as index:
         assert index.series(CELL, "score").points[0].commit == "a" * 40
         assert index.series(OTHER, "score").points[0].commit == "b" * 40
         run = index.run("r1")
         assert (run.resumed, run.exit_status) == (((resumed.started, "b" * 40),), None)
+        assert (run.finished, run.seconds) == (None, 75.0)
 
 
 def test_states_are_counted_by_run(tmp_path):
