@@ -1,23 +1,25 @@
 """Show who finds a change in synthetic nights, and who cries wolf.
 
-``python benchmarks/trend_truth.py`` prints one table. Every column holds series of one kind (spread 3 %, a change after night 50), every row one way to
-judge them. Figures are percents of series. Ours is judged every night, as in life, by
-``judge_series``: suspect nights get reruns, two at a time, each a fresh draw at the night's true
-mean, until they are confirmed or cleared; `ever` counts a series that was told a regression or an
-improvement on any night, `end` one that is so at its last. "No reruns" is ours where nothing is
-rerun and later nights have to decide. Peers judge the whole series once, on its last night, which
-is milder: a team that looks every night sees more of their false alarms. A peer flags a series if
-it reports any change (Otava, asv: any step for worse, as asv reports) in it.
+``python benchmarks/trend_truth.py`` prints one table. Every column holds series of one kind
+(spread 3 %, a change after night 50), every row one way to judge them. Figures are percents of
+series. Ours is judged every night, as in life, by ``judge_series``: suspect nights get reruns, two
+at a time, each a fresh draw at the night's true mean, until they are confirmed or cleared.
+``ever`` counts a series that was told a regression or an improvement on any night, ``end`` one
+that is so at its last. "No reruns" is ours where nothing is rerun and later nights decide. Peers
+judge the whole series once, on its last night, which is milder: a team that looks every night
+sees more of their false alarms. Otava flags a series by any change point, asv by any regression.
 
-In columns marked "=" nothing changed, and every flag is false; the target is 1 % at most, and at
-least 95 % where a target stands in the last line. In "AR, reruns alike" the reruns share the
-night's own deviation, as if the machine were slow for as long: the one case that reruns on the
-same night cannot see through; calibration has to. The last rows say what suspicion costs.
+In columns marked "=" nothing changed, and every flag is false; the target is 1 % at most. In "AR,
+reruns alike" the reruns share their night's own deviation, as if the machine were slow for as
+long: what reruns of one side alone cannot see through. Where the old side is rerun beside the new
+one ("old too"), or where the calibration takes the machine out, they can. A slow drift of 0.2 % a
+night is a change, and told once it has added up. The last rows say what suspicion costs: the
+share of nights that are rerun at all, and reruns of the cell per night.
 
-Peers: ``pip install asv`` and ``pip install --no-deps apache-otava`` with numpy and scipy.
-Otava pins numpy 2.2, hence ``--no-deps``; what it computes with needs no more. The script needs of
-this repository only ``harness.store.series`` and ``harness.trends``, so an environment of the
-peers' own will do. ``--seed``, ``--series`` and ``--columns`` choose other nights.
+Peers: ``pip install asv``, and ``pip install --no-deps apache-otava`` beside numpy and scipy.
+Otava pins numpy 2.2, hence ``--no-deps``; what it computes with needs no more. The script needs
+of this repository what ``harness.trends`` needs, so an environment of the peers' own will do.
+``--seed``, ``--series`` and ``--columns`` choose other nights.
 """
 
 from __future__ import annotations

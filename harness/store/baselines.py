@@ -67,7 +67,7 @@ def read_baselines(path: Path) -> dict[tuple[str, str], Band]:
             remedy="update pytest-mlmatrix",
         )
     if not isinstance(content, dict) or version != VERSION:
-        raise _wrong(path, "version", f"an object with version {VERSION}", content)
+        raise _wrong(path, "version", f"an object with version {VERSION}", describe(content))
     found = {}
     for cell, measures in _object(path, "bands", content.get("bands")).items():
         for measure, band in _object(path, f"bands.{cell}", measures).items():
@@ -96,14 +96,16 @@ def _read_band(path: Path, place: str, content: Any) -> Band:
         raise _wrong(path, place, f"the fields {', '.join(sorted(names))}", f"{off} off")
     for name in ("level", "low", "high"):
         if type(values[name]) not in (int, float) or not math.isfinite(values[name]):
-            raise _wrong(path, f"{place}.{name}", "a finite number", values[name])
+            raise _wrong(path, f"{place}.{name}", "a finite number", describe(values[name]))
     if type(values["runs"]) is not int or values["runs"] < 1:
-        raise _wrong(path, f"{place}.runs", "a number of runs, at least 1", values["runs"])
+        raise _wrong(
+            path, f"{place}.runs", "a number of runs, at least 1", describe(values["runs"])
+        )
     for name in ("since", "environment"):
         if not isinstance(values[name], str):
-            raise _wrong(path, f"{place}.{name}", "a text", values[name])
+            raise _wrong(path, f"{place}.{name}", "a text", describe(values[name]))
     if type(values["calibrated"]) is not bool:
-        raise _wrong(path, f"{place}.calibrated", "true or false", values["calibrated"])
+        raise _wrong(path, f"{place}.calibrated", "true or false", describe(values["calibrated"]))
     band = Band(**values)
     if not band.low <= band.level <= band.high:
         raise _wrong(path, place, "low ≤ level ≤ high", f"{band.low}, {band.level}, {band.high}")
@@ -112,16 +114,16 @@ def _read_band(path: Path, place: str, content: Any) -> Band:
 
 def _object(path: Path, place: str, content: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
-        raise _wrong(path, place, "an object", content)
+        raise _wrong(path, place, "an object", describe(content))
     return content
 
 
-def _wrong(path: Path, place: str, expected: str, received: Any) -> BaselinesInvalid:
+def _wrong(path: Path, place: str, expected: str, received: str) -> BaselinesInvalid:
     return BaselinesInvalid(
         f"{path} is no file of baselines, at {place}",
         field=place,
         expected=expected,
-        received=received if isinstance(received, str) else describe(received),
+        received=received,
         remedy=REMEDY,
     )
 

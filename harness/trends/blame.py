@@ -73,7 +73,7 @@ def blame(cell: str, old: Side, new: Side, kind: Kind) -> Blame:
 
 
 def rerun_command(cell: str, side: Side) -> str:
-    """Return the shell command that runs a cell again as one side did; a comment says what is lost."""
+    """Return the shell command that reruns one side of a cell; a comment says what is lost."""
     run = f"pytest -m slow_matrix -k {shlex.quote(cell)}"
     if side.commit is None:
         return f"{run}  # the commit of {side.run} is not known"

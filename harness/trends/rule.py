@@ -39,11 +39,11 @@ class Rule:
     minimum_history: int = 20
     window: int = 60
     recent: int = 6
-    suspicion: float = 0.4
+    suspicion: float = 0.3
     suspicion_better: float = 4.0
-    haste: float = 1.5
+    haste: float = 1.0
     told: float = 6.4
     told_alone: float = 9.0
-    cleared: float = 4.2
+    cleared: float = 4.6
     reruns: int = 24
     holds: int = 14

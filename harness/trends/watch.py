@@ -40,9 +40,13 @@ TRIMMED_ERROR = 1.07
 # No single value moves a ratio by more; three at least are needed to tell, two to clear.
 CLIP = 2.5
 # A spread is never taken as less than the sought step by this: less would be rounding.
-MOST_STEP = 3.0
+MOST_STEP = 2.0
+# n values show their spread too small; it is widened by 1 + this / n.
+FEW = 2.0
 # Of a segment that was just begun, this many values stand for its level.
 LEAST_VALUES = 3
+# The unmoved level is granted so many of the reference's own errors.
+GUARD = 1.35
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,7 @@ def condense(ordered: Sequence[float], rule: Rule, spread: float | None = None) 
         high = ordered[n - 1 - k] - (
             rest * (ordered[n - 1 - k] - ordered[n - 2 - k]) if n > 1 else 0.0
         )
-        # Few values show too little of their spread.
-        spread = (high - low) / 2 * (1 + 2 / n)
+        spread = (high - low) / 2 * (1 + FEW / n)
     spread = max(spread, math.log1p(rule.floor) / MOST_STEP)
     return Reference(level, spread, TRIMMED_ERROR / math.sqrt(n), n)
 
@@ -132,16 +135,22 @@ class Watch:
     def inflation(self, reference: Reference) -> float:
         """Return by how much autocorrelation widens the variance of the values' mean.
 
-        (1 + rho) / (1 - rho) of the correlation with the value before, corrected for its bias
-        (Marriott and Pope 1954). Large residuals are clipped, so that a spike does not count.
+        (1 + rho) / (1 - rho) of the correlation rho with the value before, corrected for its bias
+        (Marriott and Pope 1954) and taken one error larger, as few values tell it badly; one
+        that is less than its error counts as none. Large residuals are clipped: spikes.
         """
         bound = 2 * reference.spread
         residuals = [max(-bound, min(bound, y - reference.level)) for y in self.order]
         total = math.fsum(r * r for r in residuals)
         if total == 0.0:
             return 1.0
+        n = len(residuals)
         rho = math.fsum(a * b for a, b in pairwise(residuals)) / total
-        rho = max(0.0, min(0.8, rho + (1 + 3 * rho) / len(residuals)))
+        rho += (1 + 3 * rho) / n
+        error = 1 / math.sqrt(n)
+        if rho < error:
+            return 1.0
+        rho = min(0.8, rho + error)
         return (1 + rho) / (1 - rho)
 
     def step(
@@ -160,8 +169,11 @@ class Watch:
                 return
             inflation = self.inflation(self.reference)
             self.suspicion.inflation = inflation
+            found = self.reference
+            # Values that remember each other show less of their spread, too.
+            wider = (1 + FEW * inflation / found.count) / (1 + FEW / found.count)
             self.reference = replace(
-                self.reference, error=self.reference.error * math.sqrt(inflation)
+                found, spread=found.spread * wider, error=found.error * math.sqrt(inflation)
             )
         elif self.reference is not None:
             self.pending.append((place, value))
@@ -254,7 +266,7 @@ class Watch:
 
 
 def increment(
-    value: float, reference: Reference, rule: Rule, worse: bool, guard: float = 1.3
+    value: float, reference: Reference, rule: Rule, worse: bool, guard: float = GUARD
 ) -> float:
     """Return what a value adds to the log-likelihood ratio of a moved against an unmoved level.
 

@@ -156,9 +156,7 @@ def test_a_level_of_zero_before_has_no_relative_effect():
 
 
 @given(
-    st.lists(
-        st.tuples(st.sampled_from([0.2, 0.5, 0.5004, 0.9]), st.sampled_from("ab")), min_size=1
-    )
+    st.lists(st.tuples(st.sampled_from([0.2, 0.5, 0.5004, 0.9]), st.sampled_from("ab")), min_size=1)
 )
 def test_segments_cover_the_series_and_the_newest_has_the_newest_value(nights):
     points = [

@@ -187,9 +187,7 @@ def test_the_old_side_takes_the_place_of_the_past():
 
 def test_without_reruns_later_nights_decide():
     slow = make_noise(12, seed=6, level=1.2)
-    states = [
-        judge_series(make_timing([*QUIET, *slow[:nights]])).state for nights in range(1, 13)
-    ]
+    states = [judge_series(make_timing([*QUIET, *slow[:nights]])).state for nights in range(1, 13)]
     assert states[0] == "suspect"
     assert states[-1] == "regressed"
     assert "the nights that followed alone" in judge_series(make_timing([*QUIET, *slow])).evidence
