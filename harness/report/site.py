@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.report.cells import NUMBER_COLUMNS
 from harness.report.curve import HEIGHT, WIDTH
+from harness.report.files import copy_assets, replace_file
+from harness.report.frame import render
 from harness.report.heatmap import STEPS
 from harness.report.pages import RunPage, build_run_page, summarize_run
 from harness.store.journal import JOURNAL, RunJournal
-from ml.core.errors import MatrixError, Unavailable
+from ml.core.errors import MatrixError
 
-HERE = Path(__file__).parent
-ASSETS = ("report.css", "report.js")
 PAGE = "index.html"
 
 
@@ -33,17 +31,17 @@ def write_site(reports: Path, runs: Sequence[RunJournal]) -> Path:
             expected=f"a journal runs/<run>/{JOURNAL}",
             remedy="run a matrix first: pytest -m slow_matrix",
         )
-    changed = [_replace(reports / "assets" / name, _read(name)) for name in ASSETS]
+    changed = copy_assets(reports)
     summaries = [summarize_run(run) for run in runs]
     for position, run in enumerate(runs):
         page = run.folder / PAGE
-        if position == 0 or any(changed) or _is_stale(page, run.folder / JOURNAL):
+        if position == 0 or changed or _is_stale(page, run.folder / JOURNAL):
             built = build_run_page(run, summaries[position + 1 :])
             html = render_page(built, root="../../", runs="../", newest=position == 0)
-            _replace(page, html.encode())
+            replace_file(page, html.encode())
     index = reports / PAGE
     html = render_page(build_run_page(runs[0], summaries[1:]), root="", runs="runs/", newest=True)
-    _replace(index, html.encode())
+    replace_file(index, html.encode())
     return index
 
 
@@ -53,23 +51,10 @@ def render_page(page: RunPage, *, root: str, runs: str, newest: bool) -> str:
     ``root`` and ``runs`` are the relative ways to the reports' folder and to that of the runs.
     Raises Unavailable without jinja2.
     """
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as problem:
-        raise Unavailable(
-            "jinja2 is not installed, and the report page needs it",
-            remedy="pip install 'pytest-mlmatrix[report]'",
-        ) from problem
-    environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["sortable"] = lambda value: f"{value:.6g}"
-    return environment.get_template("run.html").render(
-        page=page,
+    return render(
+        "run.html",
+        page,
+        here="runs.html",
         requests={row.anchor: row.request for row in page.rows},
         root=root,
         runs=runs,
@@ -81,31 +66,9 @@ def render_page(page: RunPage, *, root: str, runs: str, newest: bool) -> str:
     )
 
 
-def _read(asset: str) -> bytes:
-    return (HERE / "static" / asset).read_bytes()
-
-
 def _is_stale(page: Path, journal: Path) -> bool:
     try:
         written = page.stat().st_mtime_ns
     except FileNotFoundError:
         return True
     return journal.exists() and journal.stat().st_mtime_ns > written
-
-
-def _replace(path: Path, content: bytes) -> bool:
-    # A reader sees the old file or the new one; two sessions that end together do no harm.
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.read_bytes() == content:
-        os.utime(path)
-        return False
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return True
