@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.report.cells import CellRow, build_row
+from harness.report.distill import Distillation, build_distillations
 from harness.report.heatmap import Heatmap, State, build_heatmaps, state_of
 from harness.report.parity import ParityTable, build_parity
 from harness.report.text import NOTHING, OUTCOMES, count, write_bytes, write_moment, write_seconds
@@ -123,6 +124,7 @@ class RunPage:
     environment: tuple[tuple[str, str], ...]
     packages: tuple[tuple[str, str], ...]
     earlier: tuple[RunSummary, ...]
+    distillations: tuple[Distillation, ...]
 
 
 def summarize_run(run: RunJournal) -> RunSummary:
@@ -207,6 +209,7 @@ def build_run_page(run: RunJournal, earlier: Sequence[RunSummary]) -> RunPage:
         environment=describe_machine(run.head) if run.head else (),
         packages=tuple(sorted(run.head.packages.items())) if run.head else (),
         earlier=tuple(earlier),
+        distillations=build_distillations(records, anchors),
     )
 
 
