@@ -19,7 +19,7 @@ SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Profiled:
-    """Hold a table's profile as ``mlmatrix data profile --json`` writes it, or why there is none."""
+    """Hold a table's profile, as ``mlmatrix data profile --json`` writes it, or why not."""
 
     profile: Mapping[str, Any] | None
     reason: str = ""

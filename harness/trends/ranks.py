@@ -203,7 +203,8 @@ def mean_ranks(scores: NDArray[np.float64], tie: float = TIE) -> NDArray[np.floa
     ahead = np.where(np.isnan(ahead), 0.0, ahead)
     better = (ahead > tie).sum(axis=2)
     level = (np.abs(ahead) <= tie).sum(axis=2) - 1
-    return 1.0 + better + level / 2
+    ranks: NDArray[np.float64] = 1.0 + better + level / 2
+    return ranks
 
 
 def _tabulate(named: Iterable[tuple[str, Entry]]) -> dict[str, dict[str, list[Entry]]]:
