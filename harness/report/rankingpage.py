@@ -230,8 +230,11 @@ def _build_matrix(ranking: Ranking) -> tuple[tuple[Meeting | None, ...], ...]:
 
 def _meet(pair: Pair, turned: bool) -> Meeting:
     wins, losses = (pair.losses, pair.wins) if turned else (pair.wins, pair.losses)
-    ahead: Literal["better", "worse"] = "better" if wins > losses else "worse"
-    return Meeting(wins, losses, pair.ties, write_p(pair.p), ahead if pair.p <= ALPHA else "level")
+    is_ahead = (pair.balance > 0) != turned
+    verdict: Literal["better", "worse", "level"] = "better" if is_ahead else "worse"
+    if pair.p > ALPHA:
+        verdict = "level"
+    return Meeting(wins, losses, pair.ties, write_p(pair.p), verdict)
 
 
 def _tell_sensitivity(ranking: Ranking) -> str:

@@ -30,7 +30,7 @@ from harness.trends.ranktests import (
     friedman,
     holm,
     nemenyi_difference,
-    signed_rank_p,
+    signed_rank,
 )
 
 TIE = 0.01
@@ -89,13 +89,17 @@ class Standing:
 
 @dataclass(frozen=True)
 class Pair:
-    """Hold two of them, by their places: datasets won by the first, lost, tied; Holm's p."""
+    """Hold two of them, by their places: datasets won by the first, lost, tied; Holm's p.
+
+    ``balance`` is that of the signed ranks, positive where they speak for the first.
+    """
 
     first: int
     second: int
     wins: int
     losses: int
     ties: int
+    balance: float
     p: float
 
 
@@ -338,7 +342,8 @@ def _compare_pairs(scores: NDArray[np.float64], tie: float) -> tuple[Pair, ...]:
     places = list(combinations(range(scores.shape[1]), 2))
     differences = [scores[:, first] - scores[:, second] for first, second in places]
     differences = [np.where(np.abs(one) <= tie, 0.0, one) for one in differences]
-    adjusted = holm([signed_rank_p(list(one)) for one in differences])
+    tests = [signed_rank(list(one)) for one in differences]
+    adjusted = holm([p for _, p in tests])
     return tuple(
         Pair(
             first=first,
@@ -346,9 +351,12 @@ def _compare_pairs(scores: NDArray[np.float64], tie: float) -> tuple[Pair, ...]:
             wins=int((one > 0).sum()),
             losses=int((one < 0).sum()),
             ties=int((one == 0).sum()),
+            balance=balance,
             p=p,
         )
-        for (first, second), one, p in zip(places, differences, adjusted, strict=True)
+        for (first, second), one, (balance, _), p in zip(
+            places, differences, tests, adjusted, strict=True
+        )
     )
 
 

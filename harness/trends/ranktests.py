@@ -60,9 +60,10 @@ def nemenyi_difference(algorithms: int, datasets: int, alpha: float = 0.05) -> f
     return quantile * math.sqrt(algorithms * (algorithms + 1) / (6 * datasets))
 
 
-def signed_rank_p(differences: Sequence[float]) -> float:
-    """Return the two-sided p of Wilcoxon's signed-rank test that differences centre on 0.
+def signed_rank(differences: Sequence[float]) -> tuple[float, float]:
+    """Test that differences centre on 0 by Wilcoxon's signed ranks; return balance and p.
 
+    The balance is the sum of the positive ranks less that of the negative; p is two-sided.
     Zeros take part in the ranking and then drop out (Pratt, JASA 54, 1959). The distribution is
     exact, given the ties, for up to ``MOST_EXACT`` differences that are not 0, and normal beyond.
     """
@@ -72,21 +73,22 @@ def signed_rank_p(differences: Sequence[float]) -> float:
     ranks = rankdata(np.abs(values))[values != 0]
     positive = values[values != 0] > 0
     if not len(ranks):
-        return 1.0
+        return 0.0, 1.0
+    balance = float(ranks[positive].sum() - ranks[~positive].sum())
     # Mid-ranks are halves: doubled, they are whole numbers, which index the distribution.
     doubled = np.rint(2 * ranks).astype(np.int64)
     total, least = int(doubled.sum()), int(doubled[positive].sum())
     least = min(least, total - least)
     if len(doubled) > MOST_EXACT:
         z = (least + 1 - total / 2) / math.sqrt(float((doubled**2).sum()) / 4)
-        return min(1.0, 2 * float(norm.cdf(z)))
+        return balance, min(1.0, 2 * float(norm.cdf(z)))
     chances = np.zeros(total + 1)
     chances[0] = 1.0
     for rank in doubled:
         moved = np.zeros_like(chances)
         moved[rank:] = chances[: total + 1 - rank]
         chances = (chances + moved) / 2
-    return min(1.0, 2 * float(chances[: least + 1].sum()))
+    return balance, min(1.0, 2 * float(chances[: least + 1].sum()))
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
