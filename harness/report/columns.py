@@ -12,6 +12,7 @@ from harness.report.text import NOTHING, count, write_number
 WIDTH = 96
 HEIGHT = 24
 GAP = 1
+WIDEST = 13
 
 
 @dataclass(frozen=True)
@@ -143,13 +144,13 @@ def draw_bars(counts: Sequence[int]) -> str:
     top = max(counts, default=0)
     if not top:
         return ""
-    width = WIDTH / len(counts)
+    width = min(WIDTH / len(counts), WIDEST)
     parts = []
     for place, number in enumerate(counts):
         if not number:
             continue
         height = max(1, round(HEIGHT * number / top))
         left = round(place * width, 1)
-        wide = round(min(width - GAP, 12), 1)
+        wide = round(width - GAP, 1)
         parts.append(f"M{left:g} {HEIGHT}v-{height}h{wide:g}v{height}z")
     return "".join(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.report import columns, diagrams
 from harness.report.datasetpage import CELL_NUMBERS, FOLDER, LINE_NUMBERS, build_datasets
@@ -72,7 +73,7 @@ def _refer(run: RunJournal, passed_over: int) -> Reference:
 def _write_datasets(reports: Path, references: Mapping[str, Reference]) -> None:
     records = [one for name in references for one in references[name].of_dataset(name)]
     index, pages = build_datasets(references, gather_profiles(reports, records))
-    shared = {
+    shared: dict[str, Any] = {
         "line_numbers": LINE_NUMBERS,
         "cell_numbers": CELL_NUMBERS,
         "column_numbers": columns.NUMBER_COLUMNS,

@@ -22,6 +22,7 @@ NAVIGATION = (
     ("cells.html", "Cells"),
     ("datasets.html", "Datasets"),
     ("algorithms.html", "Algorithms"),
+    ("frameworks.html", "Frameworks"),
     ("compare.html", "Compare"),
 )
 

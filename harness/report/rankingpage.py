@@ -190,13 +190,13 @@ def _tell_findings(ranking: Ranking) -> list[str]:
         f = "infinite" if test.f == float("inf") else f"{test.f:.2f}"
         found.append(
             f"Friedman's test of all at once: F({test.degrees[0]}, {test.degrees[1]}) = {f}, "
-            f"p = {write_p(test.p)}: {word}."
+            f"p {write_p(test.p)}: {word}."
         )
     apart = sum(pair.p <= ALPHA for pair in ranking.pairs)
     if ranking.least_p > ALPHA:
         found.append(
             f"With {count(len(ranking.datasets), 'dataset')} no pair of them can be told apart, "
-            f"whatever the scores: p cannot fall below {write_p(ranking.least_p)}."
+            f"whatever the scores: p cannot fall below {ranking.least_p:.2g}."
         )
     else:
         found.append(
@@ -211,8 +211,8 @@ def _tell_findings(ranking: Ranking) -> list[str]:
 
 
 def write_p(p: float) -> str:
-    """Return a p value in words: 0.0432, or below 0.0001."""
-    return "below 0.0001" if p < 0.0001 else f"{p:.3g}"
+    """Return a p value in short: = 0.0432, or < 0.0001."""
+    return "< 0.0001" if p < 0.0001 else f"= {p:.3g}"
 
 
 def _build_matrix(ranking: Ranking) -> tuple[tuple[Meeting | None, ...], ...]:
