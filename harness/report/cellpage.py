@@ -6,10 +6,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+from urllib.parse import quote
 
 from harness.report.digest import CellDigest, digest_cell
 from harness.report.files import name_file
 from harness.report.frame import link_cell
+from harness.report.pages import name_anchor
 from harness.report.parity import build_ladder
 from harness.report.trendwords import (
     SYMBOLS,
@@ -32,13 +34,15 @@ class CellLine:
     """Hold a cell's line in the list of cells, as its newest record says.
 
     ``run`` is the newest run that has the cell, ``trend`` the state of its worst trend, empty
-    where none was judged; ``stem`` names its data file.
+    where none was judged; ``stem`` names its data file; ``row`` is the way to its row in the page
+    of that run, empty where the run has none.
     """
 
     digest: CellDigest
     run: str
     stem: str
     link: str
+    row: str
     trend: str
     symbol: str
     evidence: str
@@ -46,20 +50,28 @@ class CellLine:
 
 @dataclass(frozen=True)
 class CellsPage:
-    """Hold the list of all cells, and what the cell page needs to find their data."""
+    """Hold the list of all cells; ``records`` names the data files with whole runs' records."""
 
     lines: tuple[CellLine, ...]
+    records: dict[str, str]
 
     @property
-    def stems(self) -> dict[str, str]:
-        """Return the name of each cell's data file."""
-        return {line.digest.cell: line.stem for line in self.lines}
+    def ways(self) -> dict[str, tuple[str, str]]:
+        """Return by cell the name of its data file and the way to its row in its run's page."""
+        return {line.digest.cell: (line.stem, line.row) for line in self.lines}
 
 
 def build_cells_page(
-    cells: Mapping[str, tuple[str, CellDigest]], trends: Mapping[str, Sequence[Trend]]
+    cells: Mapping[str, tuple[str, CellDigest]],
+    trends: Mapping[str, Sequence[Trend]],
+    pages: frozenset[str],
+    records: dict[str, str],
 ) -> CellsPage:
-    """Build the list of cells, by name; ``cells`` gives each one's newest run and digest."""
+    """Build the list of cells, by name; ``cells`` gives each one's newest run and digest.
+
+    ``pages`` are the runs that have a page, ``records`` names by run the data files that hold
+    their records.
+    """
     lines = []
     for name in sorted(cells):
         run, digest = cells[name]
@@ -71,6 +83,7 @@ def build_cells_page(
                 run=run,
                 stem=name_file("cell", name),
                 link=link_cell(name),
+                row=f"runs/{quote(run)}/index.html#{name_anchor(name)}" if run in pages else "",
                 trend=worst.state if worst else "",
                 symbol=SYMBOLS[worst.state] if worst else "",
                 evidence=f"{write_measure(worst.measure)}: {worst.evidence}"
@@ -78,7 +91,7 @@ def build_cells_page(
                 else "",
             )
         )
-    return CellsPage(tuple(lines))
+    return CellsPage(tuple(lines), records)
 
 
 def build_cell_data(

@@ -279,12 +279,17 @@ def list_unexplained(run: RunJournal) -> list[TestLine]:
     ]
 
 
+def name_anchor(cell: str) -> str:
+    """Return a cell's fragment in the page of a run, where no other cell has taken it."""
+    return "cell-" + re.sub(r"[^A-Za-z0-9_.-]", "_", cell)
+
+
 def _name_anchors(records: Sequence[Record]) -> dict[str, str]:
     # A fragment that holds for next month's run too, and is a valid id whatever the name is.
     anchors: dict[str, str] = {}
     taken: set[str] = set()
     for record in records:
-        anchor = base = "cell-" + re.sub(r"[^A-Za-z0-9_.-]", "_", record.cell)
+        anchor = base = name_anchor(record.cell)
         number = 1
         while anchor in taken:
             number += 1

@@ -30,6 +30,14 @@ class RunsPage:
     outcomes: tuple[str, ...]
     series: dict[str, object]
 
+    @property
+    def choices(self) -> list[tuple[str, str, str, str]]:
+        """Return each run's name, start, commit and data file, for choosing two to compare."""
+        return [
+            (line.summary.name, line.summary.started, line.summary.commit, line.stem)
+            for line in self.lines
+        ]
+
 
 def build_runs_page(digests: Sequence[RunDigest], pages: frozenset[str]) -> RunsPage:
     """Build the list of runs from their digests, newest first; ``pages`` name those with a page."""

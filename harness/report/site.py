@@ -55,6 +55,8 @@ CELLS = "cells"
 # Each night writes its own run's page; pages that are missing are made for so many runs only.
 PAGES_MADE = 20
 EARLIER_SHOWN = 10
+# Records of so many runs are kept as data files beside the pages; the journals have all.
+RECORDS_KEPT = 20
 
 FindSeries = Callable[[str, str], Series | None]
 
@@ -146,7 +148,8 @@ def _recall(site: _Site) -> None:
     known = {} if site.everything else read_digests(site.reports)
     for name, digest in known.items():
         if name not in site.places:
-            (site.reports / DATA / f"{digest.stem}.js").unlink(missing_ok=True)
+            for stem in (digest.stem, name_file("records", name)):
+                (site.reports / DATA / f"{stem}.js").unlink(missing_ok=True)
         elif site.has_data(digest.stem):
             site.digests[name] = digest
     stored = read_data(site.reports, CELLS)
@@ -204,6 +207,9 @@ def _read_changed(site: _Site, runs: Sequence[RunJournal | Path], renew: bool) -
 def _take_up(site: _Site, run: RunJournal, digest: RunDigest, place: int) -> None:
     site.digests[run.folder.name] = digest
     write_cells(site.reports, run, digest)
+    if place < RECORDS_KEPT:
+        texts = {record.cell: record.model_dump_json() for record in run.records}
+        write_data(site.reports, name_file("records", run.folder.name), texts)
     for record in run.records:
         site.stale.add(record.cell)
         known = site.cells.get(record.cell)
@@ -251,10 +257,10 @@ def _write_pages(
     summaries = [digest.summary for digest in digests]
     chosen = choose_summary(summaries)
     base = (chosen, read_cells(reports, site.digests[chosen.name])) if chosen else None
-    cells = build_cells_page(site.cells, _by_cell(trends))
     overview = build_overview(newest, summaries, base, trends)
-    pages = [name for name, place in site.places.items() if (site.folders[place] / PAGE).exists()]
-    runs = build_runs_page(digests, frozenset(pages))
+    pages = frozenset(one.name for one in site.folders if (one / PAGE).exists())
+    runs = build_runs_page(digests, pages)
+    cells = build_cells_page(site.cells, _by_cell(trends), pages, _keep_records(site))
     moments = {digest.summary.name: digest.moment for digest in digests}
     replace_file(reports / FEED, write_feed(trends, moments, digests[0].moment))
     # The overview comes last: whatever it leads to is there.
@@ -268,6 +274,18 @@ def _write_pages(
         here = "cells.html" if file == "cell.html" else file
         html = render(template, page, here=here, steps=STEPS)
         replace_file(reports / file, html.encode())
+
+
+def _keep_records(site: _Site) -> dict[str, str]:
+    """Remove the records of older runs, and return the data files of the others by run."""
+    kept = {}
+    for place, folder in enumerate(site.folders):
+        stem = name_file("records", folder.name)
+        if place >= RECORDS_KEPT:
+            (site.reports / DATA / f"{stem}.js").unlink(missing_ok=True)
+        elif site.has_data(stem):
+            kept[folder.name] = stem
+    return kept
 
 
 def _by_cell(trends: Sequence[Trend]) -> dict[str, list[Trend]]:

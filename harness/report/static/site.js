@@ -75,5 +75,64 @@
     }
   }
 
-  window.mlmatrix = { load, loadPlotly, make, embedded, fragment };
+  // Parsed and written again, a large seed would lose its last digits.
+  function indent(json) {
+    let depth = 0;
+    const line = () => `\n${"  ".repeat(depth)}`;
+    return json.replace(/"(?:\\.|[^"\\])*"|\{\}|\[\]|[{}[\],]/g, (token) => {
+      if (token === "{" || token === "[") depth += 1;
+      if (token === "}" || token === "]") {
+        depth -= 1;
+        return line() + token;
+      }
+      return "{[,".includes(token) ? token + line() : token;
+    });
+  }
+
+  // A button that copies a text; the text itself stays selectable where copying is refused.
+  function copyButton(text) {
+    const button = make("button", { type: "button", class: "copy" }, "Copy");
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(text);
+        button.textContent = "Copied";
+      } catch {
+        button.textContent = "Select it";
+      }
+      setTimeout(() => {
+        button.textContent = "Copy";
+      }, 2000);
+    });
+    return button;
+  }
+
+  // The browser shows a title to the mouse alone; the keyboard gets it here.
+  const tip = document.getElementById("tip");
+  for (const square of document.querySelectorAll("a.sq")) {
+    square.addEventListener("focus", () => {
+      if (!square.matches(":focus-visible")) return;
+      tip.textContent = square.title;
+      tip.hidden = false;
+      const at = square.getBoundingClientRect();
+      tip.style.left = `${Math.max(8, Math.min(at.left, innerWidth - tip.offsetWidth - 8))}px`;
+      const below = at.bottom + tip.offsetHeight + 8 < innerHeight;
+      tip.style.top = `${below ? at.bottom + 6 : at.top - tip.offsetHeight - 6}px`;
+    });
+    square.addEventListener("blur", () => {
+      tip.hidden = true;
+    });
+  }
+
+  for (const command of document.querySelectorAll(".rerun .command")) {
+    command.after(" ", copyButton(command.textContent));
+  }
+
+  function unfold() {
+    const target = document.getElementById(fragment());
+    if (target instanceof HTMLDetailsElement) target.open = true;
+  }
+  window.addEventListener("hashchange", unfold);
+  unfold();
+
+  window.mlmatrix = { copyButton, embedded, fragment, indent, load, loadPlotly, make };
 })();
