@@ -44,8 +44,11 @@ def write_comparisons(
     reference = _refer(read(list(folders)[place]), place)
     references = {record.dataset: reference for record in reference.records}
     for dataset, run in sorted(newest.items()):
-        if dataset not in references and run in folders:
-            references[dataset] = _refer(read(run), 0)
+        if dataset in references or run not in folders:
+            continue
+        found = _refer(read(run), 0)
+        if found.of_dataset(dataset):
+            references[dataset] = found
     _write_datasets(reports, references)
     for subject in SUBJECTS:
         page = build_ranking_page(subject, reference)

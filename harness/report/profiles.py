@@ -12,9 +12,12 @@ from typing import Any
 
 from harness.report.files import name_file, read_data, write_data
 from harness.store.record import Record
+from ml.core.descriptor import read_descriptor
+from ml.core.errors import DataInvalid
 
 VERSION = 1
 SECONDS = 60.0
+CHANGED = "the table has changed since: its descriptor now declares another content"
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,10 @@ def gather_profiles(reports: Path, records: Sequence[Record]) -> dict[str, Profi
             found[dataset] = Profiled(None, "its values came with the request, and are not kept")
         elif content is None:
             found[dataset] = Profiled(None, "no cell has read the table yet")
-        elif not _is_descriptor(path):
-            found[dataset] = Profiled(None, f"its descriptor is not on this machine: {path}")
+        elif (declared := _read_content(path)) is None:
+            found[dataset] = Profiled(None, f"its descriptor cannot be read here: {path}")
+        elif declared != content:
+            found[dataset] = Profiled(None, CHANGED)
         else:
             missing[dataset] = (path, content)
     answers = _profile([path for path, _ in missing.values()]) if missing else {}
@@ -58,19 +63,18 @@ def gather_profiles(reports: Path, records: Sequence[Record]) -> dict[str, Profi
         if profile is None:
             found[dataset] = Profiled(None, str(answer["reason"]))
         elif not _fits(profile, content):
-            reason = "the table has changed since: its descriptor declares another content now"
-            found[dataset] = Profiled(None, reason)
+            found[dataset] = Profiled(None, CHANGED)
         else:
             write_data(reports, name_file("profile", f"{dataset} {content}"), profile)
             found[dataset] = Profiled(profile)
     return found
 
 
-def _is_descriptor(path: str) -> bool:
+def _read_content(path: str) -> str | None:
     try:
-        return path.endswith(".toml") and Path(path).is_file()
-    except OSError:
-        return False
+        return read_descriptor(Path(path)).content_sha256 if path.endswith(".toml") else None
+    except (DataInvalid, ValueError):
+        return None
 
 
 def _list_tables(

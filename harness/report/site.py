@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.report.cellpage import build_cell_data, build_cells_page, build_newest
 from harness.report.cells import NUMBER_COLUMNS
+from harness.report.comparisons import write_comparisons
 from harness.report.curve import HEIGHT, WIDTH
 from harness.report.digest import (
     DIGEST_VERSION,
@@ -118,6 +119,9 @@ def write_site(
     digests = [site.digests[folder.name] for folder in site.folders]
     write_digests(reports, digests)
     _write_cell_data(site, series, trends)
+    totals = [digest.summary.totals for digest in digests]
+    sizes = [one.cells - one.unavailable for one in totals]
+    write_comparisons(reports, [newest, *runs[1:]], sizes, _find_runs(site))
     _write_pages(site, newest, digests, trends)
     return reports / PAGE
 
@@ -274,6 +278,15 @@ def _write_pages(
         here = "cells.html" if file == "cell.html" else file
         html = render(template, page, here=here, steps=STEPS)
         replace_file(reports / file, html.encode())
+
+
+def _find_runs(site: _Site) -> dict[str, str]:
+    """Return the newest run of each dataset."""
+    found: dict[str, str] = {}
+    for run, digest in site.cells.values():
+        known = found.setdefault(digest.dataset, run)
+        found[digest.dataset] = min(known, run, key=site.places.__getitem__)
+    return found
 
 
 def _keep_records(site: _Site) -> dict[str, str]:
