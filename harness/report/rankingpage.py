@@ -203,10 +203,11 @@ def _tell_findings(ranking: Ranking) -> list[str]:
             f"{apart} of {count(len(ranking.pairs), 'pair')} told apart at {ALPHA:.0%} by "
             "Wilcoxon's signed-rank test with Holm's correction."
         )
-    found.append(
-        f"Nemenyi's critical difference of mean ranks would be {ranking.critical_difference:.2f}; "
-        "the bars do not stand on it."
-    )
+    if ranking.critical_difference is not None:
+        found.append(
+            "Nemenyi's critical difference of mean ranks would be "
+            f"{ranking.critical_difference:.2f}; the bars do not stand on it."
+        )
     return found
 
 

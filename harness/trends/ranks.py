@@ -123,7 +123,8 @@ class Ranking:
     ``left_out`` says who was not compared, and on how many datasets it ran; ``absent`` are the
     datasets that not all have, or where no cell has a score. ``groups`` are the largest sets of
     places of which no two are told apart. ``timed`` counts the datasets behind the seconds.
-    ``least_p`` is the smallest p that Holm's correction leaves possible with so many datasets.
+    ``least_p`` is the smallest p that Holm's correction leaves possible with so many datasets;
+    where that tells no pair apart, Nemenyi's ``critical_difference`` is not computed either.
     """
 
     datasets: tuple[str, ...]
@@ -131,7 +132,7 @@ class Ranking:
     standings: tuple[Standing, ...]
     left_out: tuple[tuple[str, int], ...]
     friedman: Friedman | None
-    critical_difference: float
+    critical_difference: float | None
     pairs: tuple[Pair, ...]
     groups: tuple[tuple[int, ...], ...]
     rerankings: tuple[Reranking, ...]
@@ -265,6 +266,7 @@ def _rank(
     seconds = np.array([[_seconds(row[place]) for place in order] for row in cells])
     timed = seconds[np.isfinite(seconds).all(axis=1)]
     pairs = _compare_pairs(scores, tie)
+    least_p = min(1.0, len(pairs) * 2.0 ** (1 - len(datasets)))
     apart = {(pair.first, pair.second) for pair in pairs if pair.p <= ALPHA}
     return Ranking(
         datasets=tuple(datasets),
@@ -272,12 +274,14 @@ def _rank(
         standings=_list_standings([names[p] for p in order], scores, ranks, failed, timed, seed),
         left_out=left_out,
         friedman=friedman(ranks),
-        critical_difference=nemenyi_difference(len(names), len(datasets), ALPHA),
+        critical_difference=nemenyi_difference(len(names), len(datasets), ALPHA)
+        if least_p <= ALPHA
+        else None,
         pairs=pairs,
         groups=find_groups(len(names), apart),
         rerankings=_rerank(values[:, order], baselines, failed, tie),
         timed=len(timed),
-        least_p=min(1.0, len(pairs) * 2.0 ** (1 - len(datasets))),
+        least_p=least_p,
     )
 
 
@@ -313,8 +317,8 @@ def _list_standings(
     seed: int,
 ) -> tuple[Standing, ...]:
     draws = np.random.default_rng(seed).integers(len(ranks), size=(DRAWS, len(ranks)))
-    weights = np.apply_along_axis(np.bincount, 1, draws, minlength=len(ranks)) / len(ranks)
-    low, high = np.percentile(weights @ ranks, [2.5, 97.5], axis=0)
+    counts = np.apply_along_axis(np.bincount, 1, draws, minlength=len(ranks))
+    low, high = np.percentile(counts @ ranks / len(ranks), [2.5, 97.5], axis=0)
     means = np.clip(scores, 0, None).mean(axis=0)
     seconds = np.exp(np.log(timed).mean(axis=0)) if len(timed) else None
     return tuple(

@@ -31,7 +31,7 @@ def friedman(ranks: NDArray[np.float64]) -> Friedman | None:
     1980), since chi-squared is too conservative (Demšar, JMLR 7, 2006). Where all datasets
     agree on one order F is infinite, and p that of n - 1 datasets repeating the first one's.
     """
-    from scipy.stats import f as f_distribution
+    from scipy.special import fdtrc
 
     n, k = ranks.shape
     if n < 2 or k < 2:
@@ -46,7 +46,7 @@ def friedman(ranks: NDArray[np.float64]) -> Friedman | None:
     if rest <= 1e-9 * n * k:
         return Friedman(statistic, math.inf, degrees, math.factorial(k) ** -float(n - 1))
     f = (n - 1) * statistic / rest
-    return Friedman(statistic, f, degrees, float(f_distribution.sf(f, *degrees)))
+    return Friedman(statistic, f, degrees, float(fdtrc(*degrees, f)))
 
 
 def nemenyi_difference(algorithms: int, datasets: int, alpha: float = 0.05) -> float:
@@ -54,6 +54,7 @@ def nemenyi_difference(algorithms: int, datasets: int, alpha: float = 0.05) -> f
 
     Its quantile is that of the studentized range with infinite degrees of freedom, over √2.
     """
+    # Only here: to import scipy.stats takes longer than all else.
     from scipy.stats import studentized_range
 
     quantile = float(studentized_range.ppf(1 - alpha, algorithms, np.inf)) / math.sqrt(2)
@@ -67,10 +68,13 @@ def signed_rank(differences: Sequence[float]) -> tuple[float, float]:
     Zeros take part in the ranking and then drop out (Pratt, JASA 54, 1959). The distribution is
     exact, given the ties, for up to ``MOST_EXACT`` differences that are not 0, and normal beyond.
     """
-    from scipy.stats import norm, rankdata
+    from scipy.special import ndtr
 
     values = np.asarray(differences, dtype=np.float64)
-    ranks = rankdata(np.abs(values))[values != 0]
+    sizes = np.abs(values)
+    # The average of the ranks that equal sizes share.
+    below = (sizes[:, None] > sizes).sum(axis=1)
+    ranks = (below + ((sizes[:, None] == sizes).sum(axis=1) + 1) / 2)[values != 0]
     positive = values[values != 0] > 0
     if not len(ranks):
         return 0.0, 1.0
@@ -81,7 +85,7 @@ def signed_rank(differences: Sequence[float]) -> tuple[float, float]:
     least = min(least, total - least)
     if len(doubled) > MOST_EXACT:
         z = (least + 1 - total / 2) / math.sqrt(float((doubled**2).sum()) / 4)
-        return balance, min(1.0, 2 * float(norm.cdf(z)))
+        return balance, min(1.0, 2 * float(ndtr(z)))
     chances = np.zeros(total + 1)
     chances[0] = 1.0
     for rank in doubled:
