@@ -193,6 +193,49 @@ def test_none_on_the_front_is_beaten_in_both():
     assert found.timed == 10
 
 
+def test_of_two_as_good_the_slower_is_not_on_the_front():
+    entries = [
+        entry("d", "slow", fit_seconds=2.0),
+        entry("d", "fast", fit_seconds=1.0),
+        entry("d", "twin", fit_seconds=1.0),
+    ]
+    found = rank_algorithms(entries)
+    assert {one.name for one in found.standings if one.front} == {"fast", "twin"}
+
+
+def test_seconds_are_a_geometric_mean():
+    entries = [
+        entry(f"d{number}", name, fit_seconds=seconds)
+        for name in ("a", "b")
+        for number, seconds in enumerate((1.0, 4.0, 16.0))
+    ]
+    assert rank_algorithms(entries).standings[0].seconds == pytest.approx(4.0)
+
+
+def test_below_the_baseline_a_mean_score_counts_as_0():
+    found = rank_algorithms(table([[0.9, 0.1], [0.9, 0.7]]))
+    assert [one.score for one in found.standings] == pytest.approx([1.0, 0.25])
+
+
+def test_a_pair_within_the_tolerance_wins_nothing():
+    found = rank_algorithms(table([[0.9, 0.899], [0.9, 0.7]]))
+    (pair,) = found.pairs
+    assert (pair.wins, pair.losses, pair.ties) == (1, 0, 1)
+
+
+def test_a_failure_in_one_framework_is_a_failure():
+    entries = [
+        entry("d", "mlp", "pytorch"),
+        entry("d", "mlp", "jax", failed=True),
+        entry("d", "svm"),
+    ]
+    found = rank_algorithms(entries)
+    assert {one.name: one.failed for one in found.standings} == {"svm": 0, "mlp": 1}
+    assert {one.name: one.score for one in found.standings} == pytest.approx(
+        {"svm": 1.0, "mlp": 0.5}
+    )
+
+
 def test_seconds_stand_on_the_datasets_that_all_have_a_time_on():
     entries = [
         entry("d0", "a", fit_seconds=1.0),
