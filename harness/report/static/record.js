@@ -35,7 +35,7 @@
 
   function table(title, heads, rows) {
     const cell = (value, at) => {
-      const numeric = at > 0;
+      const numeric = at > 0 && !(value instanceof Node && value.classList.contains("badge"));
       const node = value instanceof Node ? value : String(value);
       return make(at ? "td" : "th", at ? { class: numeric ? "n" : null } : { scope: "row" }, node);
     };
@@ -51,7 +51,9 @@
           make(
             "tr",
             {},
-            heads.map((head, at) => make("th", { scope: "col", class: at ? "n" : null }, head)),
+            heads.map((head, at) =>
+              make("th", { scope: "col", class: at && head !== "outcome" ? "n" : null }, head),
+            ),
           ),
         ),
         make(
