@@ -222,7 +222,7 @@
         form,
         make(
           "div",
-          { class: "scroll tall", role: "region", tabindex: 0, "aria-labelledby": "cells-title" },
+          { class: "scroll tall", role: "region", tabindex: 0, "aria-label": "Table of cells" },
           table,
         ),
       ),

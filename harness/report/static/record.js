@@ -80,7 +80,7 @@
     const epochs = Math.max(...shown.map((one) => one.epochs));
     return chart({
       title: "Loss",
-      words: `From ${digits(high)} to ${digits(low)} over ${epochs} epochs, ${shown.length} replicates; dashed is training, solid validation, a diamond the best epoch.`,
+      words: `By epoch: from ${digits(high)} to ${digits(low)} over ${epochs} epochs, ${shown.length} replicates; dashed is training, solid validation, a diamond the best epoch.`,
       columns: () => [
         ["epoch", [...Array(epochs).keys()].map((at) => at + 1)],
         ...shown.flatMap((one) =>
@@ -122,7 +122,6 @@
         }),
         layout: {
           height: 300,
-          xaxis: { title: { text: "epoch" } },
           yaxis: { type: logarithmic ? "log" : "linear" },
         },
       }),
@@ -181,7 +180,7 @@
     const metric = newest.siblings.find((one) => one[2])?.[5] || "score";
     const parts = [
       table(
-        "Sibling frameworks",
+        "Table of siblings",
         ["framework", "outcome", metric, "fit", "total", "peak memory"],
         rows,
       ),
