@@ -118,13 +118,16 @@ def build_cell_data(
     names = sorted(runs, key=lambda name: (runs[name][0], name))
     places = {name: place for place, name in enumerate(names)}
     judged = {trend.measure: trend for trend in trends}
+    # A cell that failed has no metric, and its siblings are judged by the same one.
+    metrics = (digest.metric, *(one[5] for one in newest["siblings"]))
+    metric = next((name for name in metrics if name), None)
     return {
         "cell": digest.cell,
         "parts": [digest.dataset, digest.algorithm, digest.framework, digest.mode, digest.task],
         "rerun": shlex.join(["pytest", "-m", "slow_matrix", "-k", digest.cell]),
         "runs": [(name, *runs[name]) for name in names],
         "measures": [
-            _build_measure(one, digest, places, judged.get(one.measure)) for one in series
+            _build_measure(one, metric, places, judged.get(one.measure)) for one in series
         ],
         "newest": newest,
     }
@@ -166,12 +169,12 @@ def _build_sibling(one: Record, record: Record) -> list[Any]:
 
 
 def _build_measure(
-    series: Series, digest: CellDigest, places: Mapping[str, int], trend: Trend | None
+    series: Series, metric: str | None, places: Mapping[str, int], trend: Trend | None
 ) -> dict[str, Any]:
     points = series.points
     title = write_measure(series.measure)
-    if series.measure == "score" and digest.metric:
-        title = digest.metric
+    if series.measure == "score":
+        title = metric or title
     return {
         "measure": series.measure,
         "title": title,

@@ -17,6 +17,7 @@ from ml.core.errors import Unavailable
 STATIC = Path(__file__).parent / "static"
 PLOTLY = "plotly.min.js"
 DATA = "data"
+STYLES = "plotly-styles"
 # The call that a data file makes; assets/site.js defines it.
 CALL = "mlmatrixData"
 SLUG_CHARACTERS = 60
@@ -76,9 +77,15 @@ def copy_assets(reports: Path) -> bool:
             remedy="pip install 'pytest-mlmatrix[report]'",
         )
     source = Path(spec.origin).parent / "package_data" / PLOTLY
-    copy = reports / "assets" / PLOTLY
-    if not copy.exists() or copy.stat().st_size != source.stat().st_size:
-        replace_file(copy, source.read_bytes())
+    copy, size = reports / "assets" / PLOTLY, source.stat().st_size
+    whole = copy.exists() and (reports / DATA / f"{STYLES}.js").exists()
+    if not whole or copy.stat().st_size != size:
+        content = source.read_bytes()
+        replace_file(copy, content)
+        # Plotly leaves out a style of its own where an element has this id already; the pages'
+        # policy would refuse the style, and the browser's console tell of it.
+        found = re.findall(rb'getElementById\("([0-9a-f]{64})"\)', content)
+        write_data(reports, STYLES, sorted({one.decode() for one in found}))
     return any(changed)
 
 

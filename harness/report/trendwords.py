@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from harness.report.text import count
 from harness.trends.trend import Since, State, Trend
 
+# The space does not break, so that a number keeps its sign.
+PERCENT = "\N{NO-BREAK SPACE}%"
 MEASURES: dict[str, str] = {
     "score": "score",
     "fit": "fit time",
@@ -35,14 +37,15 @@ def write_effect(effect: float | None) -> str:
         text = f"{size:.1f}"
     else:
         text = f"{size:.1g}"
-    return f"{'−' if percent < 0 else '+'}{text} %" if percent else "0 %"
+    return f"{'−' if percent < 0 else '+'}{text}{PERCENT}" if percent else f"0{PERCENT}"
 
 
 def write_interval(interval: tuple[float, float] | None) -> str:
     """Return a confidence interval of a relative change; nothing for None."""
     if interval is None:
         return ""
-    return f"{write_effect(interval[0])} to {write_effect(interval[1])}"
+    low, high = (write_effect(bound) for bound in interval)
+    return f"{low.removesuffix(PERCENT)} to {high}"
 
 
 def write_commits(since: Since | None) -> str:
@@ -52,7 +55,7 @@ def write_commits(since: Since | None) -> str:
     before, after = (
         commit[:10] if commit else "unknown" for commit in (since.commit_before, since.commit_after)
     )
-    return f"{before} (the commit did not change)" if before == after else f"{before}..{after}"
+    return f"{before} in both" if before == after else f"{before}..{after}"
 
 
 def write_since(since: Since | None, places: Mapping[str, int]) -> str:

@@ -1,7 +1,8 @@
 "use strict";
 // The page of one cell: it is named by the fragment, and its data is loaded when it is asked for.
 (() => {
-  const { chart, clearCharts, copyButton, embedded, fragment, load, make, plain } = window.mlmatrix;
+  const { chart, clearCharts, copyButton, embedded, fragment, load, make, plain, ticks } =
+    window.mlmatrix;
   const { digits, json, losses, phases, section, siblings, verdicts, write } =
     window.mlmatrix.record;
   const ways = embedded("ways");
@@ -53,17 +54,16 @@
       return `${date(moment)} · ${short(commit)}${dirty ? " + local changes" : ""}\n${run}`;
     };
     const told = (place, text) => plain(`${text}\n${label(place)}`).replaceAll("\n", "<br>");
-    const segments = trend ? trend.segments : [];
-    const ticks = Math.min(values.length, 6);
-    const tickvals = [
-      ...new Set(
-        [...Array(ticks).keys()].map((n) =>
-          ticks === 1 ? 0 : Math.round((n * (values.length - 1)) / (ticks - 1)),
-        ),
-      ),
-    ];
+    const tickvals = ticks(values.length);
+    const scale = measure.unit === "bytes" ? 2 ** 20 : 1;
+    const segments = (trend ? trend.segments : []).map(([first, last, ...band]) => [
+      first,
+      last,
+      ...band.map((value) => value / scale),
+    ]);
+    const unit = measure.unit === "bytes" ? "MiB" : measure.unit;
     return chart({
-      title: `${measure.title}${measure.unit ? `, ${measure.unit}` : ""}`,
+      title: `${measure.title}${unit ? `, ${unit}` : ""}`,
       words: words(measure, data),
       columns: () => [
         ["run", runs.map(([run]) => run)],
@@ -121,7 +121,7 @@
           mode: values.length > 80 ? "lines" : "lines+markers",
           name: replicates.length ? "mean" : "value",
           x: values.map((_, place) => place),
-          y: values,
+          y: values.map((value) => value / scale),
           line: { color: colors.blue, width: values.length > 200 ? 1 : 1.75 },
           marker: { size: 6, color: colors.blue },
           text: values.map((value, place) => told(place, write(value, measure.unit))),
@@ -137,7 +137,7 @@
             mode: "markers",
             name: state,
             x: [values.length - 1],
-            y: [values.at(-1)],
+            y: [values.at(-1) / scale],
             marker: { size: 12, color: "rgba(0,0,0,0)", line: { color: marked, width: 2.5 } },
             hoverinfo: "skip",
           });
@@ -156,28 +156,24 @@
               y1: 1,
               line: { color: colors.ink, width: 1, dash: "dot" },
             })),
-            annotations: changes
-              .slice(-4)
-              .map((x) => ({
-                x,
-                y: 1,
-                yref: "paper",
-                yanchor: "bottom",
-                showarrow: false,
-                text: plain(short(runs[Math.ceil(x)][2])),
-                font: { size: 11, color: colors.soft },
-              })),
-            margin: { t: 34, r: 12, b: 36, l: 60 },
+            annotations: changes.slice(-4).map((x) => ({
+              x,
+              y: 1,
+              yref: "paper",
+              yanchor: "bottom",
+              showarrow: false,
+              text: plain(short(runs[Math.ceil(x)][2])),
+              font: { size: 11, color: colors.soft },
+            })),
+            margin: { t: 24, r: 36, b: 36, l: 60 },
             xaxis: {
               tickvals,
               ticktext: tickvals.map((place) => plain(date(runs[place][1]))),
               showgrid: false,
+              tickangle: 0,
               range: [-0.6, values.length - 0.4],
             },
-            yaxis:
-              measure.unit === "bytes"
-                ? { tickformat: "~s", rangemode: "normal" }
-                : { tickformat: "~g" },
+            yaxis: { tickformat: "~g" },
           },
         };
       },

@@ -53,7 +53,7 @@
         paper_bgcolor: "rgba(0,0,0,0)",
         plot_bgcolor: "rgba(0,0,0,0)",
         font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colors.ink },
-        margin: { t: 12, r: 12, b: 36, l: 56 },
+        margin: { t: 12, r: 36, b: 36, l: 56 },
         height: 260,
         hovermode: "closest",
         hoverlabel: {
@@ -62,11 +62,11 @@
           font: { color: colors.ink },
           align: "left",
         },
-        legend: { orientation: "h", y: 1.14, x: 0, font: { color: colors.soft } },
+        legend: { orientation: "h", y: -0.2, yanchor: "top", x: 0, font: { color: colors.soft } },
         dragmode: "zoom",
         transition: { duration: still.matches ? 0 : 150 },
         ...rest,
-        xaxis: axis(colors, xaxis),
+        xaxis: axis(colors, { zeroline: false, ...xaxis }),
         yaxis: axis(colors, yaxis),
       },
       { displayModeBar: false, responsive: true, doubleClick: "reset" },
@@ -143,7 +143,17 @@
     for (const { element } of drawn.splice(0)) if (window.Plotly) window.Plotly.purge(element);
   }
 
+  // A few places of so many, with both ends, as ticks; fewer where the window is narrow.
+  function ticks(count) {
+    const most = Math.min(count, innerWidth < 640 ? 3 : 6);
+    const places = [...Array(most).keys()].map((n) =>
+      most === 1 ? 0 : Math.round((n * (count - 1)) / (most - 1)),
+    );
+    return [...new Set(places)];
+  }
+
   window.mlmatrix.chart = chart;
+  window.mlmatrix.ticks = ticks;
   window.mlmatrix.clearCharts = clear;
   window.mlmatrix.plain = plain;
 })();

@@ -16,7 +16,7 @@
     "unlike",
     "appeared",
     "vanished",
-    "failing",
+    "still failing",
     "alike",
   ];
   const TONES = {
@@ -24,7 +24,7 @@
     worse: "failed",
     fixed: "passed",
     better: "passed",
-    failing: "failed",
+    "still failing": "failed",
   };
 
   function digits(value) {
@@ -50,7 +50,7 @@
       return ["newly failing", two.reason || two.outcome];
     if (one.state === "failed" && (two.state === "passed" || two.state === "expected"))
       return ["fixed", `was: ${one.reason || one.outcome}`];
-    if (two.state === "failed") return ["failing", two.reason || two.outcome];
+    if (two.state === "failed") return ["still failing", two.reason || two.outcome];
     if (one.value !== null && two.value !== null) {
       if (one.metric !== two.metric)
         return ["unlike", `judged by ${one.metric} and by ${two.metric}`];
@@ -222,7 +222,7 @@
         form,
         make(
           "div",
-          { class: "scroll tall", role: "region", tabindex: 0, "aria-labelledby": "cells-title" },
+          { class: "scroll tall", role: "region", tabindex: 0, "aria-label": "Table of cells" },
           table,
         ),
       ),

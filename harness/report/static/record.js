@@ -35,7 +35,7 @@
 
   function table(title, heads, rows) {
     const cell = (value, at) => {
-      const numeric = at > 0;
+      const numeric = at > 0 && !(value instanceof Node && value.classList.contains("badge"));
       const node = value instanceof Node ? value : String(value);
       return make(at ? "td" : "th", at ? { class: numeric ? "n" : null } : { scope: "row" }, node);
     };
@@ -51,7 +51,9 @@
           make(
             "tr",
             {},
-            heads.map((head, at) => make("th", { scope: "col", class: at ? "n" : null }, head)),
+            heads.map((head, at) =>
+              make("th", { scope: "col", class: at && head !== "outcome" ? "n" : null }, head),
+            ),
           ),
         ),
         make(
@@ -78,7 +80,7 @@
     const epochs = Math.max(...shown.map((one) => one.epochs));
     return chart({
       title: "Loss",
-      words: `From ${digits(high)} to ${digits(low)} over ${epochs} epochs, ${shown.length} replicates; dashed is training, solid validation, a diamond the best epoch.`,
+      words: `By epoch: from ${digits(high)} to ${digits(low)} over ${epochs} epochs, ${shown.length} replicates; dashed is training, solid validation, a diamond the best epoch.`,
       columns: () => [
         ["epoch", [...Array(epochs).keys()].map((at) => at + 1)],
         ...shown.flatMap((one) =>
@@ -120,7 +122,6 @@
         }),
         layout: {
           height: 300,
-          xaxis: { title: { text: "epoch" } },
           yaxis: { type: logarithmic ? "log" : "linear" },
         },
       }),
@@ -179,7 +180,7 @@
     const metric = newest.siblings.find((one) => one[2])?.[5] || "score";
     const parts = [
       table(
-        "Sibling frameworks",
+        "Table of siblings",
         ["framework", "outcome", metric, "fit", "total", "peak memory"],
         rows,
       ),

@@ -3,16 +3,13 @@
 (() => {
   const place = document.getElementById("failures-chart");
   if (!place) return;
-  const { chart, embedded, plain } = window.mlmatrix;
+  const { chart, embedded, plain, ticks } = window.mlmatrix;
   const { runs, moments, outcomes, cells } = embedded("failures-data");
   const dates = moments.map((text) => text.slice(0, 10));
   const totals = runs.map((_, at) => outcomes.reduce((sum, [, values]) => sum + values[at], 0));
   const last = totals.at(-1);
   const most = Math.max(...totals);
-  const ticks = runs.length > 8 ? 8 : runs.length;
-  const tickvals = [...Array(ticks).keys()].map((n) =>
-    ticks === 1 ? 0 : Math.round((n * (runs.length - 1)) / (ticks - 1)),
-  );
+  const tickvals = ticks(runs.length);
   place.append(
     chart({
       title: "Failures by outcome",
@@ -37,8 +34,13 @@
           barmode: "stack",
           bargap: runs.length > 60 ? 0 : 0.2,
           showlegend: true,
-          xaxis: { tickvals, ticktext: tickvals.map((at) => plain(dates[at])), showgrid: false },
-          yaxis: { rangemode: "tozero", tickformat: "d" },
+          xaxis: {
+            tickvals,
+            ticktext: tickvals.map((at) => plain(dates[at])),
+            showgrid: false,
+            tickangle: 0,
+          },
+          yaxis: { rangemode: "tozero", tickformat: "d", dtick: most < 6 ? 1 : null },
         },
       }),
     }),

@@ -45,7 +45,10 @@
   let plotly;
   // Plotly is large, so it is loaded by the first chart that asks for it.
   function loadPlotly() {
-    plotly ??= script("assets/plotly.min.js").then(() => window.Plotly);
+    plotly ??= load("plotly-styles")
+      .then((ids) => document.head.append(...ids.map((id) => make("meta", { id }))))
+      .then(() => script("assets/plotly.min.js"))
+      .then(() => window.Plotly);
     return plotly;
   }
 
