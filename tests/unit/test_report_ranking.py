@@ -100,7 +100,7 @@ def test_the_order_that_depends_on_failures_is_told():
     records[5] = records[5].model_copy(update={"score": records[4].score})
     changed = make_page(records).sections[0].sensitivity
     assert changed == (
-        "The order depends on how failed cells are taken: as the last, b and c move."
+        "The order depends on how failed cells are taken: as the last, c and b move."
     )
     whole = make_page(make_cells(2, {"a": 1.0, "b": 0.5})).sections[0]
     assert whole.sensitivity.startswith("No cell failed")
