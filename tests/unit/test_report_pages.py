@@ -17,6 +17,7 @@ from report_fixture import (
 )
 from report_matrix import make_failure, make_matrix
 
+from harness.report.datasetpage import link_dataset
 from harness.report.heatmap import STEPS, ramp_step, skill, state_of
 from harness.report.pages import build_run_page, summarize_run
 from harness.report.site import render_page, write_site
@@ -345,6 +346,7 @@ def test_site_has_index_run_pages_and_assets(tmp_path):
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert {name for name in files if not name.startswith(("data/", "assets/"))} == {
         *("index.html", "runs.html", "cells.html", "cell.html", "compare.html", "feed.xml"),
+        *("datasets.html", "algorithms.html", "frameworks.html", link_dataset("wine")),
         *(f"runs/{name}/index.html" for name in names),
     }
     assert {"assets/report.css", "assets/report.js", "assets/plotly.min.js"} <= files

@@ -102,6 +102,12 @@ def test_the_order_that_depends_on_failures_is_told():
     assert changed == (
         "The order depends on how failed cells are taken: as the last, c and b move."
     )
+    alone = [*make_cells(1, {"a": 1.0, "b": 0.9})]
+    alone.append(make_record("classification0", "c", "sklearn", outcome="error", reason="x"))
+    assert make_page(alone).sections[0].sensitivity == (
+        "The order is the same whichever way failed cells are taken. "
+        "On every dataset a cell failed, so that none is left without."
+    )
     whole = make_page(make_cells(2, {"a": 1.0, "b": 0.5})).sections[0]
     assert whole.sensitivity.startswith("No cell failed")
 
@@ -156,6 +162,11 @@ def test_bars_that_meet_stand_in_columns_of_their_own():
     one, two, three = draw_ranks(Ranked).bars
     assert one.x != two.x
     assert three.x == one.x
+    Ranked.groups = ((0, 2),)
+    diagram = draw_ranks(Ranked)
+    (bar,) = diagram.bars
+    assert bar.ys == (diagram.rows[0].y, diagram.rows[2].y)
+    assert bar.title == "not told apart: a0, a2"
     assert draw_speed(standings) is None
 
 
