@@ -207,12 +207,13 @@ def test_hostile_names_stay_text(visit, tmp_path):
     assert hostile.locator("h1").text_content() == HOSTILE
 
 
-def test_the_pages_pass_axe(visit, site, axe):
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_pass_axe(visit, site, axe, scheme):
     for path in (
         *(site / f"{name}.html" for name in ("datasets", "algorithms", "frameworks")),
         dataset_page(site, "wine"),
     ):
-        page = visit(path, bypass_csp=True).page
+        page = visit(path, bypass_csp=True, color_scheme=scheme).page
         page.wait_for_selector("th button")
         page.evaluate(axe)
         found = page.evaluate("axe.run().then((result) => result.violations)")
