@@ -142,14 +142,15 @@ def draw_speed(standings: Sequence[Standing]) -> SpeedDiagram | None:
     middle, half = (low + high) / 2, max((high - low) / 2 * 1.12, 0.1)
     low, high = middle - half, middle + half
     left, top, right, bottom = PLOT
-    ceiling = max(one.score for _, one in timed)
-    ceiling = max(0.1, math.ceil(ceiling * 10 + 0.2) / 10)
+    scores = [one.score for _, one in timed]
+    floor = max(0.0, math.floor(min(scores) * 10 - 0.2) / 10)
+    ceiling = max(floor + 0.2, math.ceil(max(scores) * 10 + 0.2) / 10)
 
     def x(log: float) -> float:
         return round(left + (right - left) * (log - low) / (high - low), 1)
 
     def y(score: float) -> float:
-        return round(bottom - (bottom - top) * score / ceiling, 1)
+        return round(bottom - (bottom - top) * (score - floor) / (ceiling - floor), 1)
 
     points = tuple(
         SpeedPoint(
@@ -163,6 +164,7 @@ def draw_speed(standings: Sequence[Standing]) -> SpeedDiagram | None:
         )
         for place, one in timed
     )
+    steps = [floor + n * (ceiling - floor) / 4 for n in range(5)]
     front = sorted((p for p in points if p.front), key=lambda p: (p.x, -p.y))
     path = "".join(
         f"M{p.x:g} {p.y:g}" if number == 0 else f"H{p.x:g}V{p.y:g}"
@@ -172,7 +174,7 @@ def draw_speed(standings: Sequence[Standing]) -> SpeedDiagram | None:
         points=points,
         front=path,
         x_ticks=tuple((x(log), write_seconds(10**log)) for log in _choose_decades(low, high)),
-        y_ticks=tuple((y(n * ceiling / 4), f"{n * ceiling / 4:.2g}") for n in range(5)),
+        y_ticks=tuple((y(score), f"{score:.3g}") for score in steps),
     )
 
 
