@@ -46,8 +46,10 @@ def gather_profiles(reports: Path, records: Sequence[Record]) -> dict[str, Profi
             found[dataset] = Profiled(kept)
         elif kind == "function":
             found[dataset] = Profiled(None, "a function makes this table, so it is not kept")
-        elif kind != "descriptor":
+        elif kind == "inline":
             found[dataset] = Profiled(None, "its values came with the request, and are not kept")
+        elif kind != "descriptor":
+            found[dataset] = Profiled(None, "its request names no descriptor")
         elif content is None:
             found[dataset] = Profiled(None, "no cell has read the table yet")
         elif (declared := _read_content(path)) is None:
