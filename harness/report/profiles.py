@@ -75,7 +75,7 @@ def gather_profiles(reports: Path, records: Sequence[Record]) -> dict[str, Profi
 def _read_content(path: str) -> str | None:
     try:
         return read_descriptor(Path(path)).content_sha256 if path.endswith(".toml") else None
-    except (DataInvalid, ValueError):
+    except DataInvalid:
         return None
 
 

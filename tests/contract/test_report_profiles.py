@@ -63,12 +63,16 @@ def test_a_stored_table_is_profiled_once_by_a_process(table, tmp_path, monkeypat
 
 def test_what_has_no_profile_has_a_reason(table, tmp_path):
     other = "84df51b46f14e330" * 4
+    # A descriptor, but the data room would take its name for an id.
+    copy = table.with_suffix(".txt")
+    copy.write_text(table.read_text())
     made = {"data": {"kind": "function", "function": "project.data:prices"}}
     records = [
         record_of(table, other, "changed"),
         record_of(tmp_path / "gone.toml", other, "gone"),
         record_of("-x" * 3000 + "\0.toml", other, "odd"),
         record_of(tmp_path / "prices.csv", other, "file"),
+        record_of(copy, read_named(table).content_sha256, "copy"),
         record_of("", other, "function", **made),
         record_of("", other, "inline", data={"kind": "inline"}),
         record_of("", other, HOSTILE, data=[HOSTILE]),
@@ -85,6 +89,7 @@ def test_what_has_no_profile_has_a_reason(table, tmp_path):
         "changed": CHANGED,
         "gone": f"its descriptor cannot be read here: {tmp_path / 'gone.toml'}",
         "file": f"its descriptor cannot be read here: {tmp_path / 'prices.csv'}",
+        "copy": f"its descriptor cannot be read here: {copy}",
         "function": "a function makes this table, so it is not kept",
         "inline": "its values came with the request, and are not kept",
         HOSTILE: "its request names no descriptor",
