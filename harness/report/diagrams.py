@@ -144,7 +144,7 @@ def draw_speed(standings: Sequence[Standing]) -> SpeedDiagram | None:
     left, top, right, bottom = PLOT
     scores = [one.score for _, one in timed]
     floor = max(0.0, math.floor(min(scores) * 10 - 0.2) / 10)
-    ceiling = max(floor + 0.2, math.ceil(max(scores) * 10 + 0.2) / 10)
+    ceiling = max(floor + 0.2, math.ceil(max(scores) * 10 - 1e-9) / 10)
 
     def x(log: float) -> float:
         return round(left + (right - left) * (log - low) / (high - low), 1)
@@ -164,7 +164,8 @@ def draw_speed(standings: Sequence[Standing]) -> SpeedDiagram | None:
         )
         for place, one in timed
     )
-    steps = [floor + n * (ceiling - floor) / 4 for n in range(5)]
+    tenths = range(round(floor * 10), round(ceiling * 10) + 1)
+    steps = [n / 10 for n in tenths[:: math.ceil(len(tenths) / 6)]]
     front = sorted((p for p in points if p.front), key=lambda p: (p.x, -p.y))
     path = "".join(
         f"M{p.x:g} {p.y:g}" if number == 0 else f"H{p.x:g}V{p.y:g}"
@@ -174,7 +175,7 @@ def draw_speed(standings: Sequence[Standing]) -> SpeedDiagram | None:
         points=points,
         front=path,
         x_ticks=tuple((x(log), write_seconds(10**log)) for log in _choose_decades(low, high)),
-        y_ticks=tuple((y(score), f"{score:.3g}") for score in steps),
+        y_ticks=tuple((y(score), f"{score:g}") for score in steps),
     )
 
 

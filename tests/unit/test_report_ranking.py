@@ -187,6 +187,8 @@ def test_speed_runs_to_the_right_and_scores_go_up():
     assert slow.y < fast.y < beaten.y
     assert diagram.front == f"M{fast.x:g} {fast.y:g}H{slow.x:g}V{slow.y:g}"
     assert [word for _, word in diagram.x_ticks] == ["1.00 s", "10.0 s", "1 min 40 s"]
+    assert [word for _, word in diagram.y_ticks] == ["0.2", "0.4", "0.6", "0.8"]
+    assert slow.y == PLOT[1]
     left, top, right, bottom = PLOT
     for point in diagram.points:
         assert left <= point.x <= right
