@@ -134,7 +134,6 @@ def write_cells(reports: Path, run: RunJournal, digest: RunDigest) -> None:
     """Write a run's data file: its environment and its cells, for comparing it with others."""
     head = run.head
     machine = describe_machine(head) if head else ()
-    rows = [asdict(digest_cell(record)) for record in run.records]
     write_data(
         reports,
         digest.stem,
@@ -148,7 +147,7 @@ def write_cells(reports: Path, run: RunJournal, digest: RunDigest) -> None:
             ],
             "packages": sorted(head.packages.items()) if head else [],
             "columns": list(CellDigest.__dataclass_fields__),
-            "cells": [list(row.values()) for row in rows],
+            "cells": [list(vars(digest_cell(record)).values()) for record in run.records],
         },
     )
 

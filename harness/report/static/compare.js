@@ -82,7 +82,7 @@
     if (!rows.length) return make("p", { class: "calm" }, `${title}: no difference.`);
     return make(
       "div",
-      { class: "scroll", role: "region", tabindex: 0, "aria-label": title },
+      { class: "scroll", role: "region", tabindex: 0, "aria-label": `Differences: ${title}` },
       make(
         "table",
         { class: "plain wide" },
