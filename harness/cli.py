@@ -30,7 +30,11 @@ def main(arguments: list[str] | None = None) -> int:
     frameworks.add_argument("--threads", metavar="N", help="threads of each worker")
     frameworks.add_argument("--deterministic", action=argparse.BooleanOptionalAction)
     frameworks.add_argument("--compilation", metavar="WHEN", help="auto, always or never")
-    report = commands.add_parser("report", help="make reports/index.html from the journals again")
+    report = commands.add_parser("report", help="make the site from the journals again")
+    report.add_argument("--open", action="store_true", help="open it in the browser")
+    report.add_argument(
+        "--all", action="store_true", help="read every run again and make every page anew"
+    )
     parity = commands.add_parser("parity", help="how far the frameworks are apart, rung by rung")
     parity.add_argument("run", nargs="?", metavar="RUN", help="a run's name (default: the newest)")
     parity.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
@@ -67,7 +71,7 @@ def _run(options: argparse.Namespace, rest: list[str] | None) -> int:
     if options.command == "frameworks":
         return _frameworks(options)
     if options.command == "report":
-        return _report(Path(options.reports))
+        return _report(Path(options.reports), everything=options.all, show=options.open)
     return run_command(options)
 
 
@@ -131,9 +135,13 @@ def _parity(reports: Path, name: str | None, form: str) -> int:
     return int(any(one.state == "failed" for one in compared))
 
 
-def _report(reports: Path) -> int:
-    from harness.report.site import write_site
-    from harness.store.journal import list_runs, read_run
+def _report(reports: Path, *, everything: bool, show: bool) -> int:
+    import webbrowser
 
-    print(write_site(reports, [read_run(folder) for folder in list_runs(reports)]))
+    from harness.publish import publish
+
+    index = publish(reports, everything=everything)
+    print(index)
+    if show and not webbrowser.open(index.resolve().as_uri()):
+        print("no browser could be opened; open the page by its path", file=sys.stderr)
     return 0

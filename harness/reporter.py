@@ -262,7 +262,7 @@ class Reporter:
         """Close the journal of a session that had cells, and make its page."""
         if "_journal" not in self.__dict__ or not self._journal.exists:
             return
-        from harness.store.journal import list_runs, now, read_run
+        from harness.store.journal import list_runs, now
         from harness.store.record import End
         from ml.core.errors import MatrixError
 
@@ -281,7 +281,7 @@ class Reporter:
         try:
             from harness.report.site import write_site
 
-            self._page = write_site(reports, [read_run(folder) for folder in list_runs(reports)])
+            self._page = write_site(reports, list_runs(reports))
         except MatrixError as problem:
             self._problems["page"] = f"no report page: {problem}"
         except Exception as problem:  # noqa: BLE001 - a page must not cost the session

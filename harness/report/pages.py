@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.report.cells import CellRow, build_row
+from harness.report.distill import Distillation, build_distillations
 from harness.report.heatmap import Heatmap, State, build_heatmaps, state_of
 from harness.report.parity import ParityTable, build_parity
 from harness.report.text import NOTHING, OUTCOMES, count, write_bytes, write_moment, write_seconds
@@ -123,6 +124,7 @@ class RunPage:
     environment: tuple[tuple[str, str], ...]
     packages: tuple[tuple[str, str], ...]
     earlier: tuple[RunSummary, ...]
+    distillations: tuple[Distillation, ...]
 
 
 def summarize_run(run: RunJournal) -> RunSummary:
@@ -169,7 +171,7 @@ def build_run_page(run: RunJournal, earlier: Sequence[RunSummary]) -> RunPage:
 
     def reports(state: State) -> tuple[CellReport, ...]:
         chosen = [record for record in records if state_of(record) == state]
-        return tuple(_report_cell(record, anchors[record.cell]) for record in chosen)
+        return tuple(report_cell(record, anchors[record.cell]) for record in chosen)
 
     compared = list_comparisons(run.records)
     by_cell: dict[str, list[Compared]] = {}
@@ -188,7 +190,7 @@ def build_run_page(run: RunJournal, earlier: Sequence[RunSummary]) -> RunPage:
         damage=run.damage,
         kinds=_count_kinds(records),
         failed=reports("failed"),
-        failed_tests=tuple(_report_test(line) for line in list_unexplained(run)),
+        failed_tests=tuple(report_test(line) for line in list_unexplained(run)),
         expected=reports("expected"),
         unavailable=reports("unavailable"),
         outdated=tuple(
@@ -204,9 +206,10 @@ def build_run_page(run: RunJournal, earlier: Sequence[RunSummary]) -> RunPage:
             for record in records
         ),
         choices=_list_choices(records),
-        environment=_describe_machine(run.head) if run.head else (),
+        environment=describe_machine(run.head) if run.head else (),
         packages=tuple(sorted(run.head.packages.items())) if run.head else (),
         earlier=tuple(earlier),
+        distillations=build_distillations(records, anchors),
     )
 
 
@@ -276,12 +279,17 @@ def list_unexplained(run: RunJournal) -> list[TestLine]:
     ]
 
 
+def name_anchor(cell: str) -> str:
+    """Return a cell's fragment in the page of a run, where no other cell has taken it."""
+    return "cell-" + re.sub(r"[^A-Za-z0-9_.-]", "_", cell)
+
+
 def _name_anchors(records: Sequence[Record]) -> dict[str, str]:
     # A fragment that holds for next month's run too, and is a valid id whatever the name is.
     anchors: dict[str, str] = {}
     taken: set[str] = set()
     for record in records:
-        anchor = base = "cell-" + re.sub(r"[^A-Za-z0-9_.-]", "_", record.cell)
+        anchor = base = name_anchor(record.cell)
         number = 1
         while anchor in taken:
             number += 1
@@ -291,7 +299,8 @@ def _name_anchors(records: Sequence[Record]) -> dict[str, str]:
     return anchors
 
 
-def _report_cell(record: Record, anchor: str) -> CellReport:
+def report_cell(record: Record, anchor: str) -> CellReport:
+    """Report why a cell did not pass, what to do, and how to run it again."""
     # A gate that only says the outcome and its reason again adds nothing to them.
     verdicts = tuple(
         verdict
@@ -312,7 +321,8 @@ def _report_cell(record: Record, anchor: str) -> CellReport:
     )
 
 
-def _report_test(line: TestLine) -> TestReport:
+def report_test(line: TestLine) -> TestReport:
+    """Report a failing test and how to run it again."""
     return TestReport(
         node=line.node,
         status=line.status,
@@ -344,7 +354,8 @@ def _write_commit(head: Head | None) -> str:
     return head.git_commit[:10] + (" + local changes" if head.git_dirty else "")
 
 
-def _describe_machine(head: Head) -> tuple[tuple[str, str], ...]:
+def describe_machine(head: Head) -> tuple[tuple[str, str], ...]:
+    """Return what a run's head says of the machine, as names and texts."""
     cluster = [
         count(int(has), "node")
         if name == "nodes"

@@ -1,31 +1,110 @@
-"""Write the site: the newest run's page, a page per run, and the files that they share."""
+"""Write the site: overview, runs, cells and comparison, a page per run, and what they share.
+
+A run's journal is read when it is new or has changed; what other pages need of it is kept in
+its digest beside them, so that a night costs its own run and not those before it.
+"""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from harness.report.cellpage import build_cell_data, build_cells_page, build_newest
 from harness.report.cells import NUMBER_COLUMNS
+from harness.report.comparisons import write_comparisons
 from harness.report.curve import HEIGHT, WIDTH
+from harness.report.digest import (
+    DIGEST_VERSION,
+    MEASURES,
+    CellDigest,
+    RunDigest,
+    digest_cell,
+    digest_run,
+    gather_series,
+    read_cells,
+    read_digests,
+    stamp_of,
+    write_cells,
+    write_digests,
+)
+from harness.report.feed import write_feed
+from harness.report.files import (
+    DATA,
+    copy_assets,
+    name_file,
+    read_data,
+    replace_file,
+    write_data,
+)
+from harness.report.frame import render
 from harness.report.heatmap import STEPS
-from harness.report.pages import RunPage, build_run_page, summarize_run
-from harness.store.journal import JOURNAL, RunJournal
-from ml.core.errors import MatrixError, Unavailable
+from harness.report.overview import build_overview, choose_summary
+from harness.report.pages import RunPage, build_run_page
+from harness.report.runspage import build_runs_page
+from harness.store.journal import JOURNAL, RunJournal, read_run
+from harness.store.ladder import list_comparisons
+from harness.store.record import Record
+from harness.store.series import Series
+from harness.trends.trend import Trend
+from ml.core.errors import MatrixError
 
-HERE = Path(__file__).parent
-ASSETS = ("report.css", "report.js")
 PAGE = "index.html"
+FEED = "feed.xml"
+CELLS = "cells"
+# Each night writes its own run's page; pages that are missing are made for so many runs only.
+PAGES_MADE = 20
+EARLIER_SHOWN = 10
+# Records of so many runs are kept as data files beside the pages; the journals have all.
+RECORDS_KEPT = 20
+
+FindSeries = Callable[[str, str], Series | None]
 
 
-def write_site(reports: Path, runs: Sequence[RunJournal]) -> Path:
-    """Write ``index.html`` for the newest run and a page for each run; return the index.
+@dataclass
+class _Newest:
+    """Hold the newest record of a cell, with the run that it is from, until it is written."""
 
-    ``runs`` are all runs of ``reports``, newest first. A run's own page is written when it is
-    missing, older than its journal, or when the shared files have changed; the newest run's
-    always. Every file is replaced whole. Raises MatrixError without a run, Unavailable without
-    jinja2.
+    run: RunJournal
+    record: Record
+
+
+@dataclass
+class _Site:
+    """Gather what the pages are made of; ``places`` counts runs from the newest, at 0."""
+
+    reports: Path
+    folders: Sequence[Path]
+    everything: bool
+    digests: dict[str, RunDigest] = field(default_factory=dict)
+    cells: dict[str, tuple[str, CellDigest]] = field(default_factory=dict)
+    newest: dict[str, _Newest] = field(default_factory=dict)
+    stale: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.places = {folder.name: place for place, folder in enumerate(self.folders)}
+
+    def has_data(self, stem: str) -> bool:
+        return (self.reports / DATA / f"{stem}.js").exists()
+
+
+def write_site(
+    reports: Path,
+    runs: Sequence[RunJournal | Path],
+    *,
+    series: Mapping[tuple[str, str], Series] | FindSeries | None = None,
+    trends: Sequence[Trend] = (),
+    everything: bool = False,
+) -> Path:
+    """Write the site and return its index.
+
+    ``runs`` are all runs of ``reports``, newest first; a run that is given by its folder is read
+    only where it must be. ``series`` gives a cell's series by cell and measure, None for those
+    that can be gathered from the journals. A run's own page is written when it is missing and
+    among the newest, older than its journal, or when the shared files have changed; the newest
+    run's always, and all of them with ``everything``. Every file is replaced whole. Raises
+    MatrixError without a run, Unavailable without jinja2 or plotly.
     """
     if not runs:
         raise MatrixError(
@@ -33,18 +112,18 @@ def write_site(reports: Path, runs: Sequence[RunJournal]) -> Path:
             expected=f"a journal runs/<run>/{JOURNAL}",
             remedy="run a matrix first: pytest -m slow_matrix",
         )
-    changed = [_replace(reports / "assets" / name, _read(name)) for name in ASSETS]
-    summaries = [summarize_run(run) for run in runs]
-    for position, run in enumerate(runs):
-        page = run.folder / PAGE
-        if position == 0 or any(changed) or _is_stale(page, run.folder / JOURNAL):
-            built = build_run_page(run, summaries[position + 1 :])
-            html = render_page(built, root="../../", runs="../", newest=position == 0)
-            _replace(page, html.encode())
-    index = reports / PAGE
-    html = render_page(build_run_page(runs[0], summaries[1:]), root="", runs="runs/", newest=True)
-    _replace(index, html.encode())
-    return index
+    changed = copy_assets(reports) or everything
+    site = _Site(reports, [_folder_of(run) for run in runs], everything)
+    _recall(site)
+    newest = _read_changed(site, runs, changed)
+    digests = [site.digests[folder.name] for folder in site.folders]
+    write_digests(reports, digests)
+    _write_cell_data(site, series, trends)
+    totals = [digest.summary.totals for digest in digests]
+    sizes = [one.cells - one.unavailable for one in totals]
+    write_comparisons(reports, [newest, *runs[1:]], sizes, _find_runs(site))
+    _write_pages(site, newest, digests, trends)
+    return reports / PAGE
 
 
 def render_page(page: RunPage, *, root: str, runs: str, newest: bool) -> str:
@@ -53,23 +132,10 @@ def render_page(page: RunPage, *, root: str, runs: str, newest: bool) -> str:
     ``root`` and ``runs`` are the relative ways to the reports' folder and to that of the runs.
     Raises Unavailable without jinja2.
     """
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as problem:
-        raise Unavailable(
-            "jinja2 is not installed, and the report page needs it",
-            remedy="pip install 'pytest-mlmatrix[report]'",
-        ) from problem
-    environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["sortable"] = lambda value: f"{value:.6g}"
-    return environment.get_template("run.html").render(
-        page=page,
+    return render(
+        "run.html",
+        page,
+        here="runs.html",
         requests={row.anchor: row.request for row in page.rows},
         root=root,
         runs=runs,
@@ -81,31 +147,166 @@ def render_page(page: RunPage, *, root: str, runs: str, newest: bool) -> str:
     )
 
 
-def _read(asset: str) -> bytes:
-    return (HERE / "static" / asset).read_bytes()
+def _recall(site: _Site) -> None:
+    """Take up what the last report left, as far as it still holds."""
+    known = {} if site.everything else read_digests(site.reports)
+    for name, digest in known.items():
+        if name not in site.places:
+            for stem in (digest.stem, name_file("records", name)):
+                (site.reports / DATA / f"{stem}.js").unlink(missing_ok=True)
+        elif site.has_data(digest.stem):
+            site.digests[name] = digest
+    stored = read_data(site.reports, CELLS)
+    if not known or not isinstance(stored, dict) or stored.get("version") != DIGEST_VERSION:
+        # Cells without a known newest record are found again by reading the runs again.
+        site.digests.clear()
+        return
+    gone = [name for name in known if name not in site.places]
+    for cell, (run, row) in stored["cells"].items():
+        stem = name_file("cell", cell)
+        if run not in site.places:
+            (site.reports / DATA / f"{stem}.js").unlink(missing_ok=True)
+        elif not site.has_data(stem):
+            site.digests.pop(run, None)
+        else:
+            site.cells[cell] = (run, CellDigest(**row))
+    if gone:
+        site.stale |= set(site.cells)
 
 
-def _is_stale(page: Path, journal: Path) -> bool:
-    try:
-        written = page.stat().st_mtime_ns
-    except FileNotFoundError:
-        return True
-    return journal.exists() and journal.stat().st_mtime_ns > written
+def _read_changed(site: _Site, runs: Sequence[RunJournal | Path], renew: bool) -> RunJournal:
+    """Read the runs that are new or have changed, oldest first, and return the newest of all."""
+    newest = None
+    for place in reversed(range(len(runs))):
+        folder = site.folders[place]
+        stamp = stamp_of(folder)
+        known = site.digests.get(folder.name)
+        page = folder / PAGE
+        made = page.exists()
+        # The stamp of a journal that is not there says nothing.
+        is_new = known is None or known.stamp != stamp or stamp == (0, 0)
+        wanted = place == 0 or site.everything
+        wanted = wanted or (place < PAGES_MADE and (renew or not made))
+        wanted = wanted or (made and page.stat().st_mtime_ns < stamp[0])
+        if not (is_new or wanted):
+            continue
+        given = runs[place]
+        run = given if isinstance(given, RunJournal) else read_run(given)
+        if is_new or place == 0:
+            _take_up(site, run, digest_run(run, stamp), place)
+        if wanted:
+            earlier = [
+                site.digests[one.name].summary
+                for one in site.folders[place + 1 : place + 1 + EARLIER_SHOWN]
+            ]
+            html = render_page(
+                build_run_page(run, earlier), root="../../", runs="../", newest=place == 0
+            )
+            replace_file(page, html.encode())
+        newest = run
+    assert newest is not None
+    return newest
 
 
-def _replace(path: Path, content: bytes) -> bool:
-    # A reader sees the old file or the new one; two sessions that end together do no harm.
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.read_bytes() == content:
-        os.utime(path)
-        return False
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return True
+def _take_up(site: _Site, run: RunJournal, digest: RunDigest, place: int) -> None:
+    site.digests[run.folder.name] = digest
+    write_cells(site.reports, run, digest)
+    if place < RECORDS_KEPT:
+        texts = {record.cell: record.model_dump_json() for record in run.records}
+        write_data(site.reports, name_file("records", run.folder.name), texts)
+    for record in run.records:
+        site.stale.add(record.cell)
+        known = site.cells.get(record.cell)
+        if known is None or site.places[known[0]] >= place:
+            site.cells[record.cell] = (run.folder.name, digest_cell(record))
+            site.newest[record.cell] = _Newest(run, record)
+
+
+def _write_cell_data(
+    site: _Site,
+    series: Mapping[tuple[str, str], Series] | FindSeries | None,
+    trends: Sequence[Trend],
+) -> None:
+    if series is None:
+        oldest_first = [site.digests[folder.name] for folder in reversed(site.folders)]
+        series = gather_series((one, read_cells(site.reports, one)) for one in oldest_first)
+    find: FindSeries = series if callable(series) else lambda *key: series.get(key)
+    judged = _by_cell(trends)
+    for cell in sorted(site.stale & set(site.cells)):
+        stem = name_file("cell", cell)
+        found = [one for measure in MEASURES if (one := find(cell, measure)) is not None]
+        newest = _find_newest(site, cell, stem)
+        data = build_cell_data(site.cells[cell][1], newest, found, judged.get(cell, ()))
+        write_data(site.reports, stem, data)
+    rows = {cell: (run, vars(digest)) for cell, (run, digest) in site.cells.items()}
+    write_data(site.reports, CELLS, {"version": DIGEST_VERSION, "cells": rows})
+
+
+def _find_newest(site: _Site, cell: str, stem: str) -> dict[str, Any]:
+    known = site.newest.get(cell)
+    if known is None:
+        kept: dict[str, Any] = read_data(site.reports, stem)["newest"]
+        return kept
+    record, run = known.record, known.run
+    names = (record.dataset, record.algorithm, record.mode)
+    siblings = [one for one in run.records if (one.dataset, one.algorithm, one.mode) == names]
+    compared = list_comparisons(siblings)
+    return build_newest(record, run.folder.name, siblings, compared)
+
+
+def _write_pages(
+    site: _Site, newest: RunJournal, digests: Sequence[RunDigest], trends: Sequence[Trend]
+) -> None:
+    reports = site.reports
+    summaries = [digest.summary for digest in digests]
+    chosen = choose_summary(summaries)
+    base = (chosen, read_cells(reports, site.digests[chosen.name])) if chosen else None
+    overview = build_overview(newest, summaries, base, trends)
+    pages = frozenset(one.name for one in site.folders if (one / PAGE).exists())
+    runs = build_runs_page(digests, pages)
+    cells = build_cells_page(site.cells, _by_cell(trends), pages, _keep_records(site))
+    moments = {digest.summary.name: digest.moment for digest in digests}
+    replace_file(reports / FEED, write_feed(trends, moments, digests[0].moment))
+    # The overview comes last: whatever it leads to is there.
+    for file, template, page in (
+        ("cells.html", "cellslist.html", cells),
+        ("cell.html", "cell.html", cells),
+        ("runs.html", "runs.html", runs),
+        ("compare.html", "compare.html", runs),
+        (PAGE, "overview.html", overview),
+    ):
+        here = "cells.html" if file == "cell.html" else file
+        html = render(template, page, here=here, steps=STEPS)
+        replace_file(reports / file, html.encode())
+
+
+def _find_runs(site: _Site) -> dict[str, str]:
+    """Return the newest run of each dataset."""
+    found: dict[str, str] = {}
+    for run, digest in site.cells.values():
+        known = found.setdefault(digest.dataset, run)
+        found[digest.dataset] = min(known, run, key=site.places.__getitem__)
+    return found
+
+
+def _keep_records(site: _Site) -> dict[str, str]:
+    """Remove the records of older runs, and return the data files of the others by run."""
+    kept = {}
+    for place, folder in enumerate(site.folders):
+        stem = name_file("records", folder.name)
+        if place >= RECORDS_KEPT:
+            (site.reports / DATA / f"{stem}.js").unlink(missing_ok=True)
+        elif site.has_data(stem):
+            kept[folder.name] = stem
+    return kept
+
+
+def _by_cell(trends: Sequence[Trend]) -> dict[str, list[Trend]]:
+    found: dict[str, list[Trend]] = {}
+    for trend in trends:
+        found.setdefault(trend.cell, []).append(trend)
+    return found
+
+
+def _folder_of(run: RunJournal | Path) -> Path:
+    return run.folder if isinstance(run, RunJournal) else run

@@ -97,6 +97,19 @@ def _count(value: datetime.datetime | float, period: Period) -> int:
     return counts.get(period, value.year - EPOCH.year)
 
 
+def write_period(value: int, period: Period) -> str:
+    """Return a period as a reader names it: its first day, 1970-01, 1970 Q1, 1970, or a step."""
+    if period == "step":
+        return str(value)
+    months = value * {"year": 12, "quarter": 3}.get(period, 1)
+    if period in ("day", "week"):
+        return str(np.datetime64(value if period == "day" else value * 7 - 3, "D"))
+    month = str(np.datetime64(months, "M"))
+    if period == "quarter":
+        return f"{month[:-3]} Q{value % 4 + 1}"
+    return month if period == "month" else month[:-3]
+
+
 def _not_a_time(where: str, row: int, value: object, period: Period) -> DataInvalid:
     expected = "an ISO 8601 date such as 2020-01-31"
     if period in PER_YEAR:

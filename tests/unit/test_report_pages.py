@@ -17,6 +17,7 @@ from report_fixture import (
 )
 from report_matrix import make_failure, make_matrix
 
+from harness.report.datasetpage import link_dataset
 from harness.report.heatmap import STEPS, ramp_step, skill, state_of
 from harness.report.pages import build_run_page, summarize_run
 from harness.report.site import render_page, write_site
@@ -335,20 +336,20 @@ def test_site_has_index_run_pages_and_assets(tmp_path):
     assert write_site(tmp_path, runs) == tmp_path / "index.html"
     index = (tmp_path / "index.html").read_text()
     assert 'href="assets/report.css"' in index
-    assert 'href="runs/20260313-060007-0f9e8d/index.html"' in index
-    assert 'href="runs/20260314-060010-a1b2c3/index.html"' not in index
+    assert 'href="runs/20260314-060010-a1b2c3/index.html"' in index
+    assert 'href="compare.html#a=20260313-060007-0f9e8d&amp;b=20260314-060010-a1b2c3"' in index
     middle = (tmp_path / "runs" / names[1] / "index.html").read_text()
     assert 'href="../../assets/report.css"' in middle
     assert 'href="../../index.html"' in middle
     assert 'href="../20260312-060003-77aa01/index.html"' in middle
     assert "a1b2c3" not in middle
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert files == {
-        "index.html",
-        "assets/report.css",
-        "assets/report.js",
+    assert {name for name in files if not name.startswith(("data/", "assets/"))} == {
+        *("index.html", "runs.html", "cells.html", "cell.html", "compare.html", "feed.xml"),
+        *("datasets.html", "algorithms.html", "frameworks.html", link_dataset("wine")),
         *(f"runs/{name}/index.html" for name in names),
     }
+    assert {"assets/report.css", "assets/report.js", "assets/plotly.min.js"} <= files
 
 
 def test_earlier_pages_are_kept_until_their_journal_or_the_assets_change(tmp_path):

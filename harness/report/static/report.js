@@ -19,20 +19,6 @@
     ["outcome", (row) => row.dataset.outcome.split(" ")],
   ].map(([name, values]) => [document.getElementById(`filter-${name}`), values]);
 
-  // Parsed and written again, a large seed would lose its last digits.
-  function indent(json) {
-    let depth = 0;
-    const line = () => `\n${"  ".repeat(depth)}`;
-    return json.replace(/"(?:\\.|[^"\\])*"|\{\}|\[\]|[{}[\],]/g, (token) => {
-      if (token === "{" || token === "[") depth += 1;
-      if (token === "}" || token === "]") {
-        depth -= 1;
-        return line() + token;
-      }
-      return "{[,".includes(token) ? token + line() : token;
-    });
-  }
-
   // What all details share stands in the page once.
   function copy(name, into) {
     if (into) into.append(document.getElementById(name).content.cloneNode(true));
@@ -51,7 +37,7 @@
       cell.append(row.querySelector("template").content.cloneNode(true));
       copy("key", cell.querySelector(".curves"));
       copy("request", cell.firstElementChild);
-      cell.querySelector(".request").textContent = indent(requests[row.id]);
+      cell.querySelector(".request").textContent = mlmatrix.indent(requests[row.id]);
       button.setAttribute("aria-controls", detail.id);
       details.set(row, detail);
     }
@@ -141,23 +127,6 @@
   for (const [select] of selects) select.addEventListener("change", filter);
   document.getElementById("filter-clear").addEventListener("click", clear);
   document.querySelector(".filters").hidden = false;
-
-  // The browser shows a title to the mouse alone; the keyboard gets it here.
-  const tip = document.getElementById("tip");
-  for (const square of document.querySelectorAll("a.sq")) {
-    square.addEventListener("focus", () => {
-      if (!square.matches(":focus-visible")) return;
-      tip.textContent = square.title;
-      tip.hidden = false;
-      const at = square.getBoundingClientRect();
-      tip.style.left = `${Math.max(8, Math.min(at.left, innerWidth - tip.offsetWidth - 8))}px`;
-      const below = at.bottom + tip.offsetHeight + 8 < innerHeight;
-      tip.style.top = `${below ? at.bottom + 6 : at.top - tip.offsetHeight - 6}px`;
-    });
-    square.addEventListener("blur", () => {
-      tip.hidden = true;
-    });
-  }
 
   document.addEventListener("click", (event) => {
     // The same fragment twice is no hashchange.

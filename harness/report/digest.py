@@ -1,0 +1,249 @@
+"""Digest a run into what other pages than its own need of it, so that it is read once."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.report.files import name_file, read_data, write_data
+from harness.report.heatmap import State, state_of
+from harness.report.pages import (
+    RunSummary,
+    Totals,
+    describe_machine,
+    list_unexplained,
+    summarize_run,
+)
+from harness.report.text import OUTCOMES
+from harness.store.journal import JOURNAL, RunJournal
+from harness.store.record import Record
+from harness.store.series import Point, Series
+
+RUNS = "runs"
+GATE = "gate failed"
+# Whoever changes what a digest holds counts this up; digests of another version are made again.
+DIGEST_VERSION = 1
+REASON_CHARACTERS = 300
+MEASURES = ("score", "fit", "seconds", "peak_memory")
+
+
+@dataclass(frozen=True)
+class CellDigest:
+    """Hold what one run says of a cell; ``fit`` is the mean over replicates, in seconds.
+
+    Values are None where the cell has no result. ``replicates`` are the metric's values.
+    """
+
+    cell: str
+    dataset: str
+    algorithm: str
+    framework: str
+    mode: str
+    task: str
+    state: State
+    outcome: str
+    reason: str
+    reused: str | None
+    metric: str | None
+    greater_is_better: bool
+    value: float | None
+    spread: float | None
+    fit: float | None
+    seconds: float
+    peak_memory: float | None
+    replicates: tuple[float, ...]
+
+    @property
+    def outcome_word(self) -> str:
+        """Return how the cell ended in words; a gate that failed is said to have failed."""
+        if self.outcome != "ok":
+            return OUTCOMES.get(self.outcome, self.outcome)  # type: ignore[call-overload,no-any-return]
+        return {"failed": GATE, "expected": "failed as declared"}.get(self.state, "ok")
+
+
+@dataclass(frozen=True)
+class RunDigest:
+    """Hold a run's line in the list of runs; its cells stand in the data file ``stem``.
+
+    ``stamp`` is its journal's time and size when it was read. ``failures`` count failed cells
+    by outcome, and ``GATE`` those that only a gate fails.
+    """
+
+    summary: RunSummary
+    moment: str
+    commit: str | None
+    dirty: bool
+    stem: str
+    stamp: tuple[int, int]
+    failures: tuple[tuple[str, int], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the digest as JSON values."""
+        return asdict(self)
+
+
+def stamp_of(folder: Path) -> tuple[int, int]:
+    """Return the time and the size of a run's journal; zeros where there is none."""
+    try:
+        found = (folder / JOURNAL).stat()
+    except OSError:
+        return (0, 0)
+    return (found.st_mtime_ns, found.st_size)
+
+
+def read_digests(reports: Path) -> dict[str, RunDigest]:
+    """Return the digests that an earlier report left, by run; none where their form is another."""
+    stored = read_data(reports, RUNS)
+    if not isinstance(stored, dict) or stored.get("version") != DIGEST_VERSION:
+        return {}
+    try:
+        return {one.summary.name: one for one in map(_parse_digest, stored["runs"])}
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
+def write_digests(reports: Path, digests: Sequence[RunDigest]) -> None:
+    """Write ``data/runs.js``: all runs, newest first."""
+    rows = [digest.as_json() for digest in digests]
+    write_data(reports, RUNS, {"version": DIGEST_VERSION, "runs": rows})
+
+
+def digest_run(run: RunJournal, stamp: tuple[int, int]) -> RunDigest:
+    """Digest a run's journal; ``stamp`` was taken before it was read."""
+    head = run.head
+    failures: Counter[str] = Counter(
+        digest_cell(record).outcome_word for record in run.records if state_of(record) == "failed"
+    )
+    failures["failed test"] += len(list_unexplained(run))
+    return RunDigest(
+        summary=summarize_run(run),
+        moment=head.started if head else "",
+        commit=head.git_commit if head else None,
+        dirty=bool(head and head.git_dirty),
+        stem=name_file("run", run.folder.name),
+        stamp=stamp,
+        failures=tuple((name, number) for name, number in failures.items() if number),
+    )
+
+
+def write_cells(reports: Path, run: RunJournal, digest: RunDigest) -> None:
+    """Write a run's data file: its environment and its cells, for comparing it with others."""
+    head = run.head
+    machine = describe_machine(head) if head else ()
+    write_data(
+        reports,
+        digest.stem,
+        {
+            "run": digest.summary.name,
+            "environment": [
+                ("Commit", digest.summary.commit),
+                ("Branch", digest.summary.branch),
+                ("Command", " ".join(head.command) if head else ""),
+                *machine,
+            ],
+            "packages": sorted(head.packages.items()) if head else [],
+            "columns": list(CellDigest.__dataclass_fields__),
+            "cells": [list(vars(digest_cell(record)).values()) for record in run.records],
+        },
+    )
+
+
+def read_cells(reports: Path, digest: RunDigest) -> dict[str, CellDigest]:
+    """Return a run's cells from its data file; none where it cannot be read."""
+    stored = read_data(reports, digest.stem)
+    if not isinstance(stored, dict):
+        return {}
+    cells = [
+        CellDigest(**dict(zip(stored["columns"], row, strict=True))) for row in stored["cells"]
+    ]
+    return {one.cell: one for one in cells}
+
+
+def digest_cell(record: Record) -> CellDigest:
+    """Digest one record."""
+    score, result = record.score, record.result
+    replicates = result.replicates if result else ()
+    metric = score.metric if score else None
+    return CellDigest(
+        cell=record.cell,
+        dataset=record.dataset,
+        algorithm=record.algorithm,
+        framework=record.framework,
+        mode=record.mode,
+        task=record.task,
+        state=state_of(record),
+        outcome=record.outcome,
+        reason=record.reason[:REASON_CHARACTERS],
+        reused=record.reused,
+        metric=metric,
+        greater_is_better=score.greater_is_better if score else True,
+        value=score.value if score else None,
+        spread=score.spread if score else None,
+        fit=statistics.fmean(r.timings.fit for r in replicates) if replicates else None,
+        seconds=record.seconds,
+        peak_memory=result.peak_memory_bytes if result else None,
+        replicates=tuple(r.metrics[metric] for r in replicates if metric in r.metrics)
+        if metric
+        else (),
+    )
+
+
+def gather_series(
+    runs: Iterable[tuple[RunDigest, Mapping[str, CellDigest]]],
+) -> dict[tuple[str, str], Series]:
+    """Return a series per cell and measure from digested runs, given oldest first.
+
+    What is reused belongs to the run that trained it, and is no point of this one. The points
+    name no environment, data and entry, and have no calibration: they are for looking at.
+    """
+    points: dict[tuple[str, str], list[Point]] = {}
+    greater: dict[str, bool] = {}
+    for digest, cells in runs:
+        for cell in cells.values():
+            if cell.reused is not None or cell.value is None:
+                continue
+            greater[cell.cell] = cell.greater_is_better
+            for measure, value in zip(
+                MEASURES, (cell.value, cell.fit, cell.seconds, cell.peak_memory), strict=True
+            ):
+                if value is not None:
+                    points.setdefault((cell.cell, measure), []).append(
+                        Point(
+                            run=digest.summary.name,
+                            started=digest.moment,
+                            commit=digest.commit,
+                            dirty=digest.dirty,
+                            environment="",
+                            data="",
+                            entry="",
+                            value=value,
+                            replicates=tuple(cell.replicates) if measure == "score" else (),
+                        )
+                    )
+    kinds = dict(zip(MEASURES, ("metric", "timing", "timing", "memory"), strict=True))
+    return {
+        (cell, measure): Series(
+            cell=cell,
+            measure=measure,
+            kind=kinds[measure],  # type: ignore[arg-type]
+            greater_is_better=measure == "score" and greater[cell],
+            points=tuple(found),
+        )
+        for (cell, measure), found in points.items()
+    }
+
+
+def _parse_digest(row: dict[str, Any]) -> RunDigest:
+    summary = row["summary"]
+    return RunDigest(
+        **{
+            **row,
+            "summary": RunSummary(**{**summary, "totals": Totals(**summary["totals"])}),
+            "stamp": tuple(row["stamp"]),
+            "failures": tuple((name, number) for name, number in row["failures"]),
+        }
+    )
