@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from harness.cell import Cell
 from harness.execute.executor import Execution
+from harness.gates.band import Accepted
 from harness.gates.judge import Gate, judge_cell
 from harness.gates.parity import compare_siblings
 from harness.gates.score import score_result
@@ -21,17 +22,18 @@ def make_record(
     started: str,
     before: Sequence[Record],
     gates: Sequence[Gate] = (),
+    accepted: Accepted | None = None,
 ) -> Record:
     """Judge how a cell ended, beside the records that its run has already.
 
-    ``gates`` are the project's own.
+    ``gates`` are the project's own, ``accepted`` the bands to which scores are held.
     """
     response = execution.response
     result = response if isinstance(response, TrainResult) else None
     failure = response if isinstance(response, Failure) else None
     score = score_result(result) if result else None
     comparisons = compare_siblings(cell, result, before) if result else ()
-    verdicts = judge_cell(cell, response, score, comparisons, gates)
+    verdicts = judge_cell(cell, response, score, comparisons, gates, accepted)
     return Record(
         run=run,
         cell=cell.id,
@@ -54,11 +56,13 @@ def make_record(
     )
 
 
-def judge_again(cell: Cell, record: Record, gates: Sequence[Gate] = ()) -> Record:
+def judge_again(
+    cell: Cell, record: Record, gates: Sequence[Gate] = (), accepted: Accepted | None = None
+) -> Record:
     """Return the record as today's gates judge it, beside the cells that it was compared with."""
     response = response_of(record)
     score = score_result(response) if isinstance(response, TrainResult) else None
-    verdicts = judge_cell(cell, response, score, record.comparisons, gates)
+    verdicts = judge_cell(cell, response, score, record.comparisons, gates, accepted)
     reason = _reason(None if isinstance(response, TrainResult) else response, verdicts)
     return record.model_copy(update={"score": score, "verdicts": verdicts, "reason": reason})
 

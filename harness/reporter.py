@@ -262,7 +262,7 @@ class Reporter:
         """Close the journal of a session that had cells, and make its page."""
         if "_journal" not in self.__dict__ or not self._journal.exists:
             return
-        from harness.store.journal import list_runs, now
+        from harness.store.journal import now
         from harness.store.record import End
         from ml.core.errors import MatrixError
 
@@ -279,9 +279,9 @@ class Reporter:
         self._journal.close_claims()
         reports = self._journal.folder.parents[1]
         try:
-            from harness.report.site import write_site
+            from harness.publish import publish
 
-            self._page = write_site(reports, list_runs(reports))
+            self._page = publish(reports)
         except MatrixError as problem:
             self._problems["page"] = f"no report page: {problem}"
         except Exception as problem:  # noqa: BLE001 - a page must not cost the session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 
 import pytest
 
@@ -17,9 +17,11 @@ from harness.execute.inprocess import InProcessExecutor
 from harness.execute.local import LocalExecutor
 from harness.execute.ray import RayExecutor
 from harness.extensions import Extensions
+from harness.gates.band import Accepted
 from harness.markers import MatrixMarker
 from harness.options import Settings
 from harness.recording import as_attempt, judge_again, make_record, response_of, stopped_execution
+from harness.store.baselines import BASELINES, read_baselines
 from harness.store.fingerprint import Cache, Lookup
 from harness.store.journal import Journal, now
 from harness.store.record import Attempt, Record
@@ -46,7 +48,7 @@ class MatrixSession:
     ) -> None:
         """Load the catalog; ``shared`` says that other processes run cells of this run too.
 
-        Raises ValueError where the project's own part of the catalog is wrong.
+        Raises ValueError where the project's own part of the catalog is wrong, or its baselines.
         """
         self.settings = settings
         self.extensions = extensions
@@ -54,6 +56,10 @@ class MatrixSession:
             settings, extensions.places, extensions.datasets, extensions.algorithms
         )
         self._journal = journal
+        try:
+            self._bands = read_baselines(settings.reports / BASELINES)
+        except MatrixError as problem:
+            raise ValueError(str(problem)) from None
         self._shared = shared
         self._executor: Executor | None = None
         self._records: dict[str, Record] = {}
@@ -61,6 +67,11 @@ class MatrixSession:
         self.left_out: set[str] = set()
         roots = (*extensions.project, *project_roots(settings.root))
         self._cache = Cache(settings.reports, Sources(tuple(dict.fromkeys(roots))))
+
+    @cached_property
+    def _accepted(self) -> Accepted | None:
+        """Return the accepted bands; what a run's head tells of the machine is read for them."""
+        return Accepted(self._bands, self._journal.environment) if self._bands else None
 
     def select(self, marker: MatrixMarker) -> list[Cell | BrokenDataset]:
         """Return the marker's cells, then the descriptors that are broken, to be reported."""
@@ -144,7 +155,7 @@ class MatrixSession:
         final = self.find_final(cell)
         if final is None:
             return self._run(cell)
-        record = judge_again(cell, final, self.extensions.gates)
+        record = judge_again(cell, final, self.extensions.gates, self._accepted)
         if record != final:
             self._journal.append(record)
         self._records[cell.id] = record
@@ -185,7 +196,9 @@ class MatrixSession:
 
         def judge(before: Sequence[Record]) -> Record:
             gates = self.extensions.gates
-            record = make_record(self._journal.run, cell, execution, started, before, gates)
+            record = make_record(
+                self._journal.run, cell, execution, started, before, gates, self._accepted
+            )
             return record.model_copy(update=origin)
 
         try:

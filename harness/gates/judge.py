@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Literal
 
 from harness.cell import Cell
+from harness.gates.band import Accepted, judge_band
 from harness.gates.parity import describe_comparison
 from harness.gates.score import score_result as score_result
 from harness.store.record import Comparison, Score, Verdict
@@ -18,6 +19,7 @@ Status = Literal["pass", "fail", "not_applicable"]
 GATES: dict[str, str] = {
     "outcome": "the cell ended with a result",
     "beats_baseline": "the model is better than the dummy baseline by more than the spread",
+    "in_band": "the score is no worse than the band that was accepted for the cell",
     "time_budget": "training stayed within the cell's time budget",
     "in_parity": "the frameworks that ran the same cell agree, from the split to the metric",
 }
@@ -44,11 +46,14 @@ def judge_cell(
     score: Score | None,
     comparisons: Sequence[Comparison] = (),
     gates: Sequence[Gate] = (),
+    accepted: Accepted | None = None,
 ) -> tuple[Verdict, ...]:
     """Return one verdict per gate, in the order of ``GATES``, then of the project's own.
 
-    ``comparisons`` are those with the same cell of the frameworks that ran before.
+    ``comparisons`` are those with the same cell of the frameworks that ran before, ``accepted``
+    the bands to which scores are held.
     """
+    ours = _verdicts(cell, response, score, comparisons, accepted)
     own = ((gate.name, *_judge_by(gate, cell, response, score)) for gate in gates)
     return tuple(
         Verdict(
@@ -59,7 +64,7 @@ def judge_cell(
             if (gate, status) == ("in_parity", "fail")
             else cell.expected_failure(gate),
         )
-        for gate, status, text in chain(_verdicts(cell, response, score, comparisons), own)
+        for gate, status, text in chain(ours, own)
     )
 
 
@@ -68,14 +73,16 @@ def _verdicts(
     response: TrainResult | Failure,
     score: Score | None,
     comparisons: Sequence[Comparison],
+    accepted: Accepted | None,
 ) -> Iterator[tuple[str, Status, str]]:
     if isinstance(response, Failure):
         yield "outcome", "fail", f"{response.outcome}: {response.error.message}"
-        for gate in ("beats_baseline", "time_budget", "in_parity"):
+        for gate in ("beats_baseline", "in_band", "time_budget", "in_parity"):
             yield gate, "not_applicable", NO_RESULT
         return
     yield "outcome", "pass", f"{len(response.replicates)} replicates"
     yield ("beats_baseline", *_beats_baseline(cell, response, score))
+    yield ("in_band", *judge_band(cell, score, accepted))
     yield ("time_budget", *_time_budget(cell, response))
     yield ("in_parity", *_in_parity(response, comparisons))
 

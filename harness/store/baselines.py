@@ -12,6 +12,7 @@ from typing import Any
 
 from ml.core.errors import MatrixError, describe
 
+BASELINES = "baselines.json"
 VERSION = 1
 REMEDY = "restore it from git, or propose it anew with 'mlmatrix baseline update'"
 
@@ -27,7 +28,8 @@ class Band:
     """Hold the level of one cell's measure, and the band in which a single run is expected.
 
     ``runs`` is the number of runs it was learned from and ``since`` the first of them: where the
-    level began, and up to where its changes are accepted. ``environment`` is the one it holds in.
+    level began, and up to where its changes are accepted. ``environment`` and ``entry`` are those
+    it holds for, by the hashes that a point of a series has.
     Values are in the measure's own units, or multiples of the calibration kernel's seconds where
     ``calibrated``.
     """
@@ -38,6 +40,7 @@ class Band:
     runs: int
     since: str
     environment: str
+    entry: str
     calibrated: bool = False
 
 
@@ -101,7 +104,7 @@ def _read_band(path: Path, place: str, content: Any) -> Band:
         raise _wrong(
             path, f"{place}.runs", "a number of runs, at least 1", describe(values["runs"])
         )
-    for name in ("since", "environment"):
+    for name in ("since", "environment", "entry"):
         if not isinstance(values[name], str):
             raise _wrong(path, f"{place}.{name}", "a text", describe(values[name]))
     if type(values["calibrated"]) is not bool:

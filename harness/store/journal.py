@@ -27,6 +27,7 @@ from harness.store.record import (
     Timing,
     parse_line,
 )
+from harness.store.rows import environment_of, hash_environment
 from ml.core.errors import MatrixError
 
 # Where runs of benchmarks are, apart from those of the matrix.
@@ -78,6 +79,11 @@ class Journal:
     def run(self) -> str:
         """Return the run's name."""
         return self.folder.name
+
+    @property
+    def environment(self) -> str:
+        """Return the hash of this session's environment, as the index has it of a run."""
+        return hash_environment(environment_of(self._make_head(self.run)))
 
     @property
     def exists(self) -> bool:

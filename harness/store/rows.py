@@ -164,7 +164,7 @@ def row_of_record(
         artifact_bytes=result.artifact_bytes if result else None,
         calibration=result.calibration_seconds if result else None,
         data=result.data.content_sha256[:16] if result else "",
-        entry=_hash({k: v for k, v in record.request.items() if k not in ELSEWHERE}),
+        entry=hash_entry(record.request),
         device=result.device if result else None,
         distillation=_distillation(record),
     )
@@ -210,6 +210,11 @@ def environment_of(head: Head) -> dict[str, str]:
         **{f"cluster {name}": f"{head.cluster[name]:g}" for name in sorted(head.cluster)},
         **{f"package {name}": head.packages[name] for name in sorted(head.packages)},
     }
+
+
+def hash_entry(request: Mapping[str, Any]) -> str:
+    """Return the short hash of what a request asks for, whatever the place it is made for."""
+    return _hash({name: value for name, value in request.items() if name not in ELSEWHERE})
 
 
 def hash_environment(parts: Mapping[str, str]) -> str:

@@ -70,6 +70,7 @@ def learn_band(
         runs=len(points),
         since=points[0].run,
         environment=newest.environment,
+        entry=newest.entry,
         calibrated=series.kind != "metric" and newest.calibration is not None,
     )
 
@@ -113,7 +114,8 @@ def propose(
 
 
 def _holds(accepted: Band, learned: Band) -> bool:
-    if (accepted.environment, accepted.calibrated) != (learned.environment, learned.calibrated):
+    alike = [(band.environment, band.entry, band.calibrated) for band in (accepted, learned)]
+    if alike[0] != alike[1]:
         return False
     low = (accepted.low + accepted.level) / 2
     high = (accepted.high + accepted.level) / 2
@@ -135,6 +137,8 @@ def describe_proposal(old: Bands, new: Bands) -> list[str]:
             text = f"~ {cell} {measure}: {_describe(before)} → {_describe(after)}"
             if before.level and before.calibrated == after.calibrated:
                 text += f", level {(after.level - before.level) / abs(before.level):+.1%}"
+            if before.entry != after.entry:
+                text += ", another request"
             if before.environment != after.environment:
                 text += f", another environment ({before.environment} → {after.environment})"
             lines.append(text)

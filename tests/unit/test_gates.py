@@ -5,7 +5,10 @@ from dataclasses import replace
 import pytest
 
 from harness.cell import Cell
+from harness.gates.band import Accepted
 from harness.gates.judge import GATES, judge_cell, score_result
+from harness.store.baselines import Band
+from harness.store.rows import hash_entry
 from ml.core.contracts import (
     Budget,
     DataSummary,
@@ -165,3 +168,38 @@ def test_a_declaration_covers_its_gate_and_cells_only():
     )
     assert found["time_budget"].breaks
     assert verdicts(replace(cell, algorithm="mlp"), result)["beats_baseline"].breaks
+
+
+def in_band(value, metric="rmse", better=False, environment="here", entry=None, **limits):
+    band = Band(
+        **{"level": 1.0, "low": 0.9, "high": 1.1, **limits},
+        runs=3,
+        since="20260101-000000-aaaaaa",
+        environment="here",
+        entry=entry or hash_entry(CELL.to_request().model_dump(mode="json")),
+    )
+    result = make_result(metric, [(value, 9.0)] * 2, better)
+    accepted = Accepted({(CELL.id, "score"): band}, environment)
+    verdicts = judge_cell(CELL, result, score_result(result), accepted=accepted)
+    return next((v.status, v.text) for v in verdicts if v.gate == "in_band")
+
+
+def test_a_score_is_held_to_the_worse_end_of_its_band():
+    numbers = "rmse {}, accepted 0.9 to 1.1 since 20260101-000000-aaaaaa"
+    assert in_band(1.05) == ("pass", numbers.format("1.05"))
+    assert in_band(1.2) == ("fail", numbers.format("1.2"))
+    status, text = in_band(0.8)
+    assert status == "pass"
+    assert text == numbers.format("0.8") + ": better; to keep that, run `mlmatrix baseline update`"
+    assert in_band(0.8, "r2", better=True)[0] == "fail"
+    assert in_band(1.2, "r2", better=True)[0] == "pass"
+
+
+def test_a_band_speaks_for_its_own_environment_and_request_only():
+    elsewhere = in_band(5.0, environment="there")
+    assert elsewhere == ("not_applicable", "the accepted band is that of another environment")
+    smaller = in_band(5.0, entry="another")
+    assert smaller == ("not_applicable", "the accepted band is that of another request")
+    result = make_result("rmse", [(None, 1.0)] * 2, False)
+    verdicts = judge_cell(CELL, result, score_result(result), accepted=Accepted({}, "here"))
+    assert [v.text for v in verdicts if v.gate == "in_band"] == ["there is no accepted band"]

@@ -16,7 +16,7 @@ from harness.trends.bands import describe_proposal, learn_band, propose
 
 pytestmark = pytest.mark.unit
 CELL = "wine-mlp-pytorch-train"
-BAND = Band(level=1.0, low=0.8, high=1.2, runs=9, since="00001", environment="e")
+BAND = Band(level=1.0, low=0.8, high=1.2, runs=9, since="00001", environment="e", entry="r")
 
 
 def test_a_quiet_timing_gets_the_floor_as_its_band():
@@ -107,14 +107,14 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 @given(
     st.dictionaries(
         st.tuples(names, names),
-        st.tuples(finite, finite, finite, st.integers(1, 999), names, names, st.booleans()),
+        st.tuples(finite, finite, finite, st.integers(1, 999), names, names, names, st.booleans()),
     )
 )
 def test_what_is_written_is_read_back(tmp_path_factory, content):
     bands = {}
-    for key, (*values, runs, since, environment, calibrated) in content.items():
+    for key, (*values, runs, since, environment, entry, calibrated) in content.items():
         low, level, high = sorted(values)
-        bands[key] = Band(level, low, high, runs, since, environment, calibrated)
+        bands[key] = Band(level, low, high, runs, since, environment, entry, calibrated)
     path = tmp_path_factory.mktemp("bands") / "baselines.json"
     write_baselines(path, bands)
     assert read_baselines(path) == bands
