@@ -26,10 +26,18 @@ Commands = Any  # what argparse returns for subparsers has no public name
 
 def add_commands(commands: Commands) -> None:
     """Declare the commands, each with the function that runs it."""
+    from harness.judgements import show_trends, update_baselines
+
     runs = commands.add_parser("runs", help="all runs, the newest first")
     history = commands.add_parser("history", help="how a cell did in all runs")
     history.add_argument("cell", metavar="CELL", help="dataset-algorithm-framework-mode")
     history.add_argument("--measure", default=None, metavar="NAME", help="default: score")
+    trends = commands.add_parser("trends", help="what changed for good or ill, and what may be why")
+    trends.add_argument("--cell", default="*", metavar="GLOB", help="only cells whose id matches")
+    baseline = commands.add_parser("baseline", help="the bands that scores are held to")
+    baseline.add_argument("action", choices=("update",), help="propose what history has to say")
+    baseline.add_argument("--cell", default="*", metavar="GLOB", help="only cells whose id matches")
+    baseline.add_argument("--dry-run", action="store_true", help="write nothing, print the diff")
     compare = commands.add_parser("compare", help="what differs from one run to another")
     compare.add_argument("before", metavar="RUN_A", help="a run's name")
     compare.add_argument("after", metavar="RUN_B", help="a run's name")
@@ -47,13 +55,15 @@ def add_commands(commands: Commands) -> None:
     for command, run in (
         (runs, _runs),
         (history, _history),
+        (trends, show_trends),
+        (baseline, update_baselines),
         (compare, _compare),
         (export, _export),
         (prune, _prune),
         (imported, _import),
     ):
         command.set_defaults(run=run)
-        if command in (runs, history, compare, prune):
+        if command in (runs, history, trends, compare, prune):
             forms = ("text", "md", "json") if command is compare else ("text", "json")
             command.add_argument("--format", choices=forms, default="text", help="default: text")
         command.add_argument("--reports", default="reports", metavar="DIR", help="default: reports")

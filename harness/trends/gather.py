@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from harness.store.index import Index
 from harness.store.rows import RerunRow
 from harness.store.series import Series
+from harness.trends.blame import Blame, Side, blame
 from harness.trends.judge import judge_series
 from harness.trends.trend import Confirmation, Trend
+from ml.core.errors import MatrixError
 
 # What is judged; the other measures are parts of these, and are shown.
 JUDGED = ("score", "fit", "peak_memory")
@@ -48,3 +51,36 @@ def make_confirmations(cell: str, rows: Sequence[RerunRow]) -> list[Confirmation
         )
         for (run, measure), group in found.items()
     ]
+
+
+def explain_change(index: Index, series: Series, trend: Trend) -> Blame | None:
+    """Return what changed between the runs that a trend lies between; None where it has none."""
+    if trend.since is None:
+        return None
+    before, after = trend.since.run_before, trend.since.run_after
+    if before == after:
+        return None
+    old, new = _side(index, series, before), _side(index, series, after)
+    return blame(series.cell, old, new, series.kind)
+
+
+def _side(index: Index, series: Series, name: str) -> Side:
+    run = index.run(name)
+    point = next(point for point in series.points if point.run == name)
+    return Side(
+        run=name,
+        commit=point.commit,
+        branch=run.branch,
+        dirty=point.dirty,
+        environment=run.parts,
+        data=point.data,
+        entry=point.entry,
+        request=_request(index, series.cell, name),
+    )
+
+
+def _request(index: Index, cell: str, run: str) -> Mapping[str, Any] | None:
+    try:
+        return index.record(cell, run).request
+    except MatrixError:
+        return None  # A benchmark has none, and a run may have been removed meanwhile.
