@@ -124,8 +124,6 @@ def _describe(problem: Exception) -> str:
 def _write(reports: Path, run: str, lines: Sequence[str]) -> bool:
     """Write the journal whole or not at all; tell whether it was not there before."""
     folder = reports / BENCHMARKS / run
-    if folder.exists():
-        return False
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=reports, prefix=".import-"))
     try:

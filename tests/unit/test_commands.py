@@ -214,6 +214,7 @@ def test_the_table_has_a_row_for_each_cell_of_each_run(call, reports, tmp_path):
     assert list(rows[A, CELL]) == list(COLUMNS)
     assert (rows[C, CELL]["value"], rows[C, CELL]["fit"]) == ("0.85", "3.0")
     assert len(json.loads(rows[C, CELL]["replicates"])) == 3
+    assert [len(name) for name in json.loads(rows[C, CELL]["splits"])] == [16] * 3
     assert (rows[A, OTHER]["reason"], rows[A, OTHER]["value"]) == ("too slow | really", "")
     parquet = pytest.importorskip("pyarrow.parquet")
     call("export", "--parquet", str(tmp_path / "x.parquet"))
