@@ -86,7 +86,10 @@ def weights_of(folder):
 
 def without_measures(answer):
     """Return an answer without what is measured, and its artifact's weights instead of its path."""
-    measured = ("timings", "rows_per_second", "peak_memory_bytes", "replicates", "artifact")
+    measured = (
+        *("timings", "rows_per_second", "peak_memory_bytes", "calibration_seconds"),
+        *("replicates", "artifact"),
+    )
     plain = {name: value for name, value in answer.items() if name not in measured}
     if answer.get("artifact"):
         plain["weights"] = weights_of(Path(answer["artifact"]))
