@@ -41,7 +41,7 @@ class Rule:
     recent: int = 6
     suspicion: float = 0.3
     suspicion_better: float = 4.0
-    haste: float = 1.0
+    haste: float = 1.2
     told: float = 6.4
     told_alone: float = 9.0
     cleared: float = 4.6
