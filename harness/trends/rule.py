@@ -41,9 +41,9 @@ class Rule:
     recent: int = 6
     suspicion: float = 0.3
     suspicion_better: float = 4.0
-    haste: float = 1.2
+    haste: float = 1.0
     told: float = 6.4
     told_alone: float = 9.0
-    cleared: float = 4.6
+    cleared: float = 4.8
     reruns: int = 24
     holds: int = 14
