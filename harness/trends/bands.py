@@ -47,10 +47,13 @@ def learn_band(
     trend = judge_series(series, judging, tuple(confirmations))
     if trend.state == "suspect":
         return None
-    newest = series.points[-1]
+    newest, last = series.points[-1], trend.segments[-1]
+    # Machines that take turns cut a level into many segments, of the same level and band.
     points = [
         point
-        for point in series.points[trend.segments[-1].first :]
+        for segment in trend.segments
+        if (segment.level, segment.low, segment.high) == (last.level, last.low, last.high)
+        for point in series.points[segment.first : segment.last + 1]
         if measured_alike(point) == measured_alike(newest)
     ]
     if series.kind == "metric":

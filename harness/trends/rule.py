@@ -44,6 +44,6 @@ class Rule:
     haste: float = 1.0
     told: float = 6.4
     told_alone: float = 9.0
-    cleared: float = 4.6
+    cleared: float = 4.8
     reruns: int = 24
     holds: int = 14

@@ -46,7 +46,7 @@ FEW = 2.0
 # Of a segment that was just begun, this many values stand for its level.
 LEAST_VALUES = 3
 # The unmoved level is granted so many of the reference's own errors.
-GUARD = 1.35
+GUARD = 1.45
 
 
 @dataclass(frozen=True)

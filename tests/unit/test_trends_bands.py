@@ -56,6 +56,13 @@ def test_a_band_is_learned_from_the_newest_level_and_environment_only():
     assert (band.level, band.runs, band.since, band.environment) == (3.0, 5, "00030", "f")
 
 
+def test_a_band_of_machines_that_take_turns_is_that_of_the_newest():
+    fast, slow = make_points([1.0] * 30), make_points([3.0] * 30, environment="f")
+    points = tuple(slow[place] if place % 2 else fast[place] for place in range(30))
+    band = learn_band(make_series(points))
+    assert (band.level, band.runs, band.environment, band.since) == (3.0, 15, "f", "00001")
+
+
 def test_a_young_or_suspect_series_has_no_band():
     assert learn_band(make_timing([1.0] * 4)) is None
     assert learn_band(make_timing([])) is None
@@ -65,6 +72,8 @@ def test_a_young_or_suspect_series_has_no_band():
 def test_a_proposal_keeps_what_still_holds_and_replaces_what_does_not():
     old = {(CELL, "fit"): BAND, ("other", "fit"): BAND}
     assert propose([make_timing([1.09] * 10)], old) == old
+    assert propose([make_timing([0.91] * 10)], old) == old
+    assert propose([make_timing([0.89] * 10)], old)[CELL, "fit"].level == 0.89
     new = propose([make_timing([1.11] * 10)], old)
     assert new["other", "fit"] == BAND
     assert new[CELL, "fit"].level == 1.11
@@ -136,6 +145,8 @@ def broken(path, **changes):
         ({"low": "1"}, f"bands.{CELL}.fit.low; expected a finite number; received '1'"),
         ({"level": True}, f"bands.{CELL}.fit.level; expected a finite number; received True"),
         ({"low": 1.1}, f"bands.{CELL}.fit; expected low ≤ level ≤ high; received 1.1, 1.0, 1.2"),
+        ({"runs": "9"}, "expected a number of runs, at least 1; received '9'"),
+        ({"runs": 9.5}, "expected a number of runs, at least 1; received 9.5"),
         ({"runs": 0}, "expected a number of runs, at least 1; received 0"),
         ({"since": None}, "fit.since; expected a text; received None"),
         ({"calibrated": 1}, "fit.calibrated; expected true or false; received 1"),

@@ -11,7 +11,7 @@ from trends_fixture import confirm, make_noise, make_points, make_series, make_t
 
 from harness.trends.judge import judge_series
 from harness.trends.rule import Rule
-from harness.trends.watch import Reference, decide
+from harness.trends.watch import Reference, Watch, decide
 
 pytestmark = pytest.mark.unit
 RULE = Rule()
@@ -111,6 +111,33 @@ def test_a_regression_stands_until_reruns_confirm_that_it_went():
     assert trend.state == "unchanged"
     assert "the change of 00040 is undone" in trend.evidence
     assert [s.first for s in trend.segments] == [0, 40, 70]
+
+
+def test_one_night_is_enough_to_look_whether_a_regression_is_mended():
+    nights = [*QUIET, *([1.2] * 12)]
+    told = [confirm(40, SLOW)]
+    trend = judge_series(make_timing([*nights, 1.0]), confirmations=told)
+    assert "suspect again: 1 run since 00052 better by -16.7%" in trend.evidence
+    # Of one better night without a regression before it, nothing is said yet.
+    assert judge_series(make_timing([*([1.2] * 40), 1.0])).state == "unchanged"
+
+
+def test_autocorrelation_widens_the_reference():
+    watch = Watch(RULE)
+    watch.begin([0.02, 0.02, 0.02, -0.02, -0.02, -0.02] * 8, None)
+    # Of 47 neighbours 32 agree and 15 do not: rho 17/48, less its bias, and one error more.
+    rho = 17 / 48
+    rho += (1 + 3 * rho) / 48 + 1 / math.sqrt(48)
+    assert watch.inflation(watch.refer()) == pytest.approx((1 + rho) / (1 - rho))
+    watch.begin([0.02, -0.02] * 24, None)
+    assert watch.inflation(watch.refer()) == 1.0
+
+
+def test_the_most_reruns_that_do_not_decide_clear():
+    reference = Reference(level=0.0, spread=0.03, error=0.0, count=50)
+    middle = math.log(1.05) / 2
+    assert decide([middle] * (RULE.reruns - 1), reference, RULE, worse=True).verdict == "open"
+    assert decide([middle] * RULE.reruns, reference, RULE, worse=True).verdict == "cleared"
 
 
 def test_an_improvement_is_found_and_old_after_a_while():
