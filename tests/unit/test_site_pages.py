@@ -75,6 +75,7 @@ def test_the_overview_says_first_what_changed(nights):
         "newly-failing": [BROKEN],
         "improved": [BETTER],
         "fixed": [FIXED],
+        "newly-unavailable": [],
         "still-failing": [ALWAYS],
         "quiet": [ALIKE],
     }
@@ -104,12 +105,26 @@ def test_a_single_run_says_so_in_words(nights):
 def test_nothing_changed_is_said_and_what_fails_is_not_hidden(tmp_path):
     good = [make_run(tmp_path / name, make_record(verdicts=(PASS,))) for name in "ba"]
     page = overview_of(good)
-    assert (page.headline, page.tone) == ("Nothing changed: The one cell passed", "good")
+    assert page.headline == "No cell changed its outcome: The one cell passed"
+    assert page.tone == "good"
+    calm = Trend("wine-mlp-pytorch-train", "fit", "unchanged", False, None, None, None, "", ())
+    assert overview_of(good, [calm]).headline == "Nothing changed: The one cell passed"
     bad = [make_run(tmp_path / n, make_failure("wine", "mlp", "jax", "crashed")) for n in "ba"]
     page = overview_of(bad)
-    assert page.headline == "Nothing changed: 1 of 1 cell failed, as before"
+    assert page.headline == "No cell changed its outcome: 1 of 1 cell failed"
     assert page.tone == "bad"
     assert [group.anchor for group in page.groups] == ["still-failing"]
+
+
+def test_a_cell_that_could_not_run_this_time_is_no_silent_skip(tmp_path):
+    missing = make_failure("wine", "mlp", "pytorch", "unavailable")
+    always = make_failure("oils", "mlp", "jax", "unavailable")
+    before = make_run(tmp_path / "a", make_record(verdicts=(PASS,)), always)
+    page = overview_of([make_run(tmp_path / "b", missing, always), before])
+    assert (page.headline, page.tone) == ("1 newly unavailable", "warn")
+    (group,) = page.groups
+    assert [change.cell for change in group.changes] == ["wine-mlp-pytorch-train"]
+    assert group.changes[0].report.reason == "tensorflow is not installed"
 
 
 def test_what_was_not_judged_or_did_not_run_is_said(nights):
