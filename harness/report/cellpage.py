@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
@@ -23,7 +24,7 @@ from harness.report.trendwords import (
 )
 from harness.store.ladder import Compared
 from harness.store.record import Record
-from harness.store.series import Series
+from harness.store.series import Point, Series
 from harness.trends.trend import Trend
 
 UNITS = {"fit": "seconds", "seconds": "seconds", "peak_memory": "bytes"}
@@ -95,27 +96,20 @@ def build_cells_page(
 
 
 def build_cell_data(
-    digest: CellDigest, newest: Mapping[str, Any], series: Sequence[Series], trends: Sequence[Trend]
+    digest: CellDigest,
+    newest: Mapping[str, Any],
+    series: Sequence[Series],
+    trends: Sequence[Trend],
+    known: Container[str],
 ) -> dict[str, Any]:
     """Return what the cell's page loads, as JSON values; ``newest`` is from ``build_newest``.
 
     The runs of all its series stand once, oldest first; a measure's points name them by place.
+    Of a run that is not ``known`` to the list of runs, start and commit stand here, too.
+    ``marks`` tell at which runs data, environment or request became others.
     """
-    runs: dict[str, tuple[Any, ...]] = {}
-    for one in series:
-        for point in one.points:
-            runs.setdefault(
-                point.run,
-                (
-                    point.started,
-                    point.commit,
-                    point.dirty,
-                    point.environment,
-                    point.data,
-                    point.entry,
-                ),
-            )
-    names = sorted(runs, key=lambda name: (runs[name][0], name))
+    points = {point.run: point for one in series for point in one.points}
+    names = sorted(points, key=lambda name: (points[name].started, name))
     places = {name: place for place, name in enumerate(names)}
     judged = {trend.measure: trend for trend in trends}
     # A cell that failed has no metric, and its siblings are judged by the same one.
@@ -125,7 +119,13 @@ def build_cell_data(
         "cell": digest.cell,
         "parts": [digest.dataset, digest.algorithm, digest.framework, digest.mode, digest.task],
         "rerun": shlex.join(["pytest", "-m", "slow_matrix", "-k", digest.cell]),
-        "runs": [(name, *runs[name]) for name in names],
+        "runs": names,
+        "unlisted": {
+            name: [points[name].started, points[name].commit, points[name].dirty]
+            for name in names
+            if name not in known
+        },
+        "marks": _find_marks([points[name] for name in names]),
         "measures": [
             _build_measure(one, metric, places, judged.get(one.measure)) for one in series
         ],
@@ -149,6 +149,17 @@ def build_newest(
         "siblings": [_build_sibling(one, record) for one in siblings],
         "ladder": asdict(ladder) if ladder else None,
     }
+
+
+def _find_marks(points: Sequence[Point]) -> list[tuple[int, str]]:
+    marks = []
+    for place, (one, two) in enumerate(pairwise(points), start=1):
+        parts = ("data", "environment", "entry")
+        changed = [part for part in parts if getattr(one, part) != getattr(two, part)]
+        if changed:
+            words = ["request" if part == "entry" else part for part in changed]
+            marks.append((place, ", ".join(words)))
+    return marks
 
 
 def _build_sibling(one: Record, record: Record) -> list[Any]:

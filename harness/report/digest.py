@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -112,12 +113,10 @@ def write_digests(reports: Path, digests: Sequence[RunDigest]) -> None:
     write_data(reports, RUNS, {"version": DIGEST_VERSION, "runs": rows})
 
 
-def digest_run(run: RunJournal, stamp: tuple[int, int]) -> RunDigest:
-    """Digest a run's journal; ``stamp`` was taken before it was read."""
+def digest_run(run: RunJournal, cells: Sequence[CellDigest], stamp: tuple[int, int]) -> RunDigest:
+    """Digest a run's journal, whose cells are given; ``stamp`` was taken before it was read."""
     head = run.head
-    failures: Counter[str] = Counter(
-        digest_cell(record).outcome_word for record in run.records if state_of(record) == "failed"
-    )
+    failures: Counter[str] = Counter(cell.outcome_word for cell in cells if cell.state == "failed")
     failures["failed test"] += len(list_unexplained(run))
     return RunDigest(
         summary=summarize_run(run),
@@ -130,7 +129,9 @@ def digest_run(run: RunJournal, stamp: tuple[int, int]) -> RunDigest:
     )
 
 
-def write_cells(reports: Path, run: RunJournal, digest: RunDigest) -> None:
+def write_cells(
+    reports: Path, run: RunJournal, digest: RunDigest, cells: Sequence[CellDigest]
+) -> None:
     """Write a run's data file: its environment and its cells, for comparing it with others."""
     head = run.head
     machine = describe_machine(head) if head else ()
@@ -142,12 +143,12 @@ def write_cells(reports: Path, run: RunJournal, digest: RunDigest) -> None:
             "environment": [
                 ("Commit", digest.summary.commit),
                 ("Branch", digest.summary.branch),
-                ("Command", " ".join(head.command) if head else ""),
+                ("Command", shlex.join(head.command) if head else ""),
                 *machine,
             ],
             "packages": sorted(head.packages.items()) if head else [],
             "columns": list(CellDigest.__dataclass_fields__),
-            "cells": [list(vars(digest_cell(record)).values()) for record in run.records],
+            "cells": [list(vars(cell).values()) for cell in cells],
         },
     )
 

@@ -32,7 +32,7 @@ from harness.store.journal import RunJournal
 from harness.trends.trend import Trend
 
 Tone = Literal["good", "warn", "bad"]
-Kind = Literal["regressed", "suspect", "improved", "failing", "fixed", "quiet"]
+Kind = Literal["regressed", "suspect", "improved", "failing", "unavailable", "fixed", "quiet"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ def build_overview(
         "suspect",
         "newly-failing",
         "failing",
+        "newly-unavailable",
         "improved",
         "fixed",
         "still-failing",
@@ -202,6 +203,13 @@ def _group_failures(
 ) -> tuple[ChangeGroup, ...]:
     before = base[1] if base else {}
     failed = [record for record in run.records if state_of(record) == "failed"]
+    missing = [
+        record
+        for record in run.records
+        if state_of(record) == "unavailable"
+        and (old := before.get(record.cell)) is not None
+        and old.state != "unavailable"
+    ]
 
     def failing(names: set[str]) -> tuple[Change, ...]:
         return tuple(
@@ -216,7 +224,7 @@ def _group_failures(
                 evidence="",
                 report=report_cell(record, link_cell(record.cell)),
             )
-            for record in failed
+            for record in (*failed, *missing)
             if record.cell in names
         )
 
@@ -250,6 +258,14 @@ def _group_failures(
             f"Did not fail in the run {base[0].name}.",
             failing(every - both),
         ),
+        ChangeGroup(
+            "newly-unavailable",
+            "unavailable",
+            "○",
+            "Newly unavailable",
+            f"Could not run, and did in the run {base[0].name}.",
+            failing({record.cell for record in missing}),
+        ),
         ChangeGroup("fixed", "fixed", "✓", "Fixed", "Failed before, and no longer.", fixed),
         ChangeGroup(
             "still-failing",
@@ -277,19 +293,24 @@ def _write_headline(
         if numbers.get(name)
     ]
     other = [
-        f"{numbers[name]} {name}" for name in ("suspect", "improved", "fixed") if numbers.get(name)
+        f"{numbers[name]} {name.replace('-', ' ')}"
+        for name in ("suspect", "newly-unavailable", "improved", "fixed")
+        if numbers.get(name)
     ]
     text = ", ".join([*bad, *other])
     failing = summary.totals.failed or summary.failed_tests
     sound = summary.finished and not run.damage and summary.totals.cells
-    tone: Tone = "bad" if bad or failing else "warn" if numbers["suspect"] or not sound else "good"
+    doubtful = numbers["suspect"] or numbers.get("newly-unavailable") or not sound
+    tone: Tone = "bad" if bad or failing else "warn" if doubtful else "good"
     if text:
         return text[0].upper() + text[1:], tone
     if not compared and not judged:
         return write_headline(summary), tone
-    if failing:
-        return f"Nothing changed: {write_headline(summary)}, as before", tone
-    return f"Nothing changed: {write_headline(summary)}", tone
+    if not judged:
+        return f"No cell changed its outcome: {write_headline(summary)}", tone
+    # Tests that no cell explains are not compared with those of the run before.
+    word = "No cell changed" if summary.failed_tests else "Nothing changed"
+    return f"{word}: {write_headline(summary)}", tone
 
 
 def _write_sayings(

@@ -193,7 +193,7 @@ def _read_changed(site: _Site, runs: Sequence[RunJournal | Path], renew: bool) -
         given = runs[place]
         run = given if isinstance(given, RunJournal) else read_run(given)
         if is_new or place == 0:
-            _take_up(site, run, digest_run(run, stamp), place)
+            _take_up(site, run, stamp, place)
         if wanted:
             earlier = [
                 site.digests[one.name].summary
@@ -208,17 +208,19 @@ def _read_changed(site: _Site, runs: Sequence[RunJournal | Path], renew: bool) -
     return newest
 
 
-def _take_up(site: _Site, run: RunJournal, digest: RunDigest, place: int) -> None:
+def _take_up(site: _Site, run: RunJournal, stamp: tuple[int, int], place: int) -> None:
+    cells = [digest_cell(record) for record in run.records]
+    digest = digest_run(run, cells, stamp)
     site.digests[run.folder.name] = digest
-    write_cells(site.reports, run, digest)
+    write_cells(site.reports, run, digest, cells)
     if place < RECORDS_KEPT:
         texts = {record.cell: record.model_dump_json() for record in run.records}
         write_data(site.reports, name_file("records", run.folder.name), texts)
-    for record in run.records:
+    for record, cell in zip(run.records, cells, strict=True):
         site.stale.add(record.cell)
         known = site.cells.get(record.cell)
         if known is None or site.places[known[0]] >= place:
-            site.cells[record.cell] = (run.folder.name, digest_cell(record))
+            site.cells[record.cell] = (run.folder.name, cell)
             site.newest[record.cell] = _Newest(run, record)
 
 
@@ -236,7 +238,8 @@ def _write_cell_data(
         stem = name_file("cell", cell)
         found = [one for measure in MEASURES if (one := find(cell, measure)) is not None]
         newest = _find_newest(site, cell, stem)
-        data = build_cell_data(site.cells[cell][1], newest, found, judged.get(cell, ()))
+        known = site.digests.keys()
+        data = build_cell_data(site.cells[cell][1], newest, found, judged.get(cell, ()), known)
         write_data(site.reports, stem, data)
     rows = {cell: (run, vars(digest)) for cell, (run, digest) in site.cells.items()}
     write_data(site.reports, CELLS, {"version": DIGEST_VERSION, "cells": rows})

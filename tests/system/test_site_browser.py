@@ -100,7 +100,7 @@ def test_the_navigation_leads_from_page_to_page(go):
 def test_what_changed_leads_to_its_cell(go):
     page = go("overview").page
     counts = page.locator(".counts li").all_text_contents()
-    assert [text.split()[0] for text in counts] == ["2", "1", "1", "1", "1", "1", "1"]
+    assert [text.split()[0] for text in counts] == ["2", "1", "1", "0", "1", "1", "1", "1"]
     page.click(f"#regressed a:has-text('{SLOWER}')")
     page.wait_for_selector(".js-plotly-plot")
     assert page.locator("h1").text_content() == SLOWER

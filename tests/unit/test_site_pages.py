@@ -23,7 +23,7 @@ from site_fixture import (
     name_night,
 )
 
-from harness.report.digest import digest_run, gather_series, read_cells, read_digests
+from harness.report.digest import digest_cell, digest_run, gather_series, read_cells, read_digests
 from harness.report.distill import build_distillations
 from harness.report.feed import write_feed
 from harness.report.files import dump_json, name_file, read_data, write_data
@@ -33,6 +33,7 @@ from harness.report.site import PAGES_MADE, write_site
 from harness.report.trendwords import write_commits, write_effect, write_interval, write_since
 from harness.store.journal import JOURNAL
 from harness.store.record import Verdict
+from harness.store.series import Point, Series
 from harness.trends.trend import Since, Trend
 from ml.core.contracts import DistillationInfo
 
@@ -55,9 +56,11 @@ def overview_of(runs, trends=()):
     return build_overview(runs[0], summaries, base, trends)
 
 
-def digest_cells(run):
-    from harness.report.digest import digest_cell
+def digest_of(run):
+    return digest_run(run, [digest_cell(record) for record in run.records], (0, 0))
 
+
+def digest_cells(run):
     return {record.cell: digest_cell(record) for record in run.records}
 
 
@@ -72,6 +75,7 @@ def test_the_overview_says_first_what_changed(nights):
         "newly-failing": [BROKEN],
         "improved": [BETTER],
         "fixed": [FIXED],
+        "newly-unavailable": [],
         "still-failing": [ALWAYS],
         "quiet": [ALIKE],
     }
@@ -101,12 +105,26 @@ def test_a_single_run_says_so_in_words(nights):
 def test_nothing_changed_is_said_and_what_fails_is_not_hidden(tmp_path):
     good = [make_run(tmp_path / name, make_record(verdicts=(PASS,))) for name in "ba"]
     page = overview_of(good)
-    assert (page.headline, page.tone) == ("Nothing changed: The one cell passed", "good")
+    assert page.headline == "No cell changed its outcome: The one cell passed"
+    assert page.tone == "good"
+    calm = Trend("wine-mlp-pytorch-train", "fit", "unchanged", False, None, None, None, "", ())
+    assert overview_of(good, [calm]).headline == "Nothing changed: The one cell passed"
     bad = [make_run(tmp_path / n, make_failure("wine", "mlp", "jax", "crashed")) for n in "ba"]
     page = overview_of(bad)
-    assert page.headline == "Nothing changed: 1 of 1 cell failed, as before"
+    assert page.headline == "No cell changed its outcome: 1 of 1 cell failed"
     assert page.tone == "bad"
     assert [group.anchor for group in page.groups] == ["still-failing"]
+
+
+def test_a_cell_that_could_not_run_this_time_is_no_silent_skip(tmp_path):
+    missing = make_failure("wine", "mlp", "pytorch", "unavailable")
+    always = make_failure("oils", "mlp", "jax", "unavailable")
+    before = make_run(tmp_path / "a", make_record(verdicts=(PASS,)), always)
+    page = overview_of([make_run(tmp_path / "b", missing, always), before])
+    assert (page.headline, page.tone) == ("1 newly unavailable", "warn")
+    (group,) = page.groups
+    assert [change.cell for change in group.changes] == ["wine-mlp-pytorch-train"]
+    assert group.changes[0].report.reason == "tensorflow is not installed"
 
 
 def test_what_was_not_judged_or_did_not_run_is_said(nights):
@@ -183,7 +201,7 @@ def test_a_series_is_gathered_from_digests_without_what_was_reused(tmp_path, nig
     assert series[SLOWER, "peak_memory"].kind == "memory"
     assert len(series[ALWAYS, "fit"].points) == 4
     reused = make_run(tmp_path / "r", records[0].model_copy(update={"reused": "x"}))
-    assert gather_series([(digest_run(reused, (0, 0)), digest_cells(reused))]) == {}
+    assert gather_series([(digest_of(reused), digest_cells(reused))]) == {}
 
 
 def cell_data(reports, cell):
@@ -198,7 +216,7 @@ def test_a_cell_has_its_series_trends_record_and_siblings(tmp_path, nights):
     ]
     fit = data["measures"][1]
     assert fit["at"] == list(range(6))
-    assert [run[0] for run in data["runs"]] == [name_night(night) for night in range(6)]
+    assert data["runs"] == [name_night(night) for night in range(6)]
     assert fit["trend"]["state"] == "regressed"
     assert [segment[:2] for segment in fit["trend"]["segments"]] == [[0, 3], [4, 5]]
     assert data["measures"][2]["trend"] is None
@@ -212,8 +230,28 @@ def test_a_cell_has_its_series_trends_record_and_siblings(tmp_path, nights):
     assert len(failed["measures"][0]["values"]) == 5
 
 
+def test_a_cell_tells_when_data_environment_or_request_changed(tmp_path, nights):
+    def find(cell, measure):
+        if (cell, measure) != (SLOWER, "fit"):
+            return None
+        names = ["imported", *(name_night(night) for night in range(3))]
+        points = tuple(
+            Point(name, f"2026-01-{day + 1:02d}", "c" * 40, False, env, data, entry, 1.0)
+            for day, (name, env, data, entry) in enumerate(
+                zip(names, "aabb", "aabb", "aaab", strict=True)
+            )
+        )
+        return Series(cell, measure, "timing", False, points)
+
+    write_site(tmp_path, nights, series=find)
+    data = cell_data(tmp_path, SLOWER)
+    assert data["marks"] == [[2, "data, environment"], [3, "request"]]
+    assert data["unlisted"] == {"imported": ["2026-01-01", "c" * 40, False]}
+    assert data["runs"][0] == "imported"
+
+
 def test_series_that_are_given_are_shown_and_not_those_of_the_journals(tmp_path, nights):
-    digests = [(digest_run(run, (0, 0)), digest_cells(run)) for run in nights[::-1][:2]]
+    digests = [(digest_of(run), digest_cells(run)) for run in nights[::-1][:2]]
     series = gather_series(digests)
     write_site(tmp_path, nights, series=series)
     assert len(cell_data(tmp_path, SLOWER)["runs"]) == 2

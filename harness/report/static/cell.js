@@ -46,9 +46,9 @@
     return make("div", {}, make("p", {}, parts), make("p", { class: "calm text" }, trend.evidence));
   }
 
-  function trendChart(measure, data) {
+  function trendChart(measure, all) {
     const { at, values, replicates, trend } = measure;
-    const runs = at.map((place) => data.runs[place]);
+    const runs = at.map((place) => all.runs[place]);
     const label = (place) => {
       const [run, moment, commit, dirty] = runs[place];
       return `${date(moment)} · ${short(commit)}${dirty ? " + local changes" : ""}\n${run}`;
@@ -64,7 +64,7 @@
     const unit = measure.unit === "bytes" ? "MiB" : measure.unit;
     return chart({
       title: `${measure.title}${unit ? `, ${unit}` : ""}`,
-      words: words(measure, data),
+      words: words(measure, all),
       columns: () => [
         ["run", runs.map(([run]) => run)],
         ["commit", runs.map(([, , commit]) => short(commit))],
@@ -127,6 +127,22 @@
           text: values.map((value, place) => told(place, write(value, measure.unit))),
           hovertemplate: "%{text}<extra></extra>",
         });
+        const marks = all.marks
+          .map(([place, text]) => [at.indexOf(place), text])
+          .filter(([place]) => place >= 0);
+        if (marks.length) {
+          const floor = Math.min(...values, ...segments.map(([, , , low]) => low * scale)) / scale;
+          data.push({
+            type: "scatter",
+            mode: "markers",
+            name: "data, environment or request changed",
+            x: marks.map(([place]) => place),
+            y: marks.map(() => floor),
+            marker: { symbol: "triangle-up", size: 9, color: colors.amber },
+            text: marks.map(([place, text]) => told(place, `${text} changed`)),
+            hovertemplate: "%{text}<extra></extra>",
+          });
+        }
         const state = trend ? trend.state : "unchanged";
         const marked = { regressed: colors.red, suspect: colors.amber, improved: colors.green }[
           state
@@ -178,6 +194,16 @@
         };
       },
     });
+  }
+
+  // Start and commit of a run stand once, in the list of all runs.
+  function resolve(data, list) {
+    const listed = new Map(
+      list.runs.map((run) => [run.summary.name, [run.moment, run.commit, run.dirty]]),
+    );
+    const unknown = ["", null, false];
+    const found = (name) => listed.get(name) || data.unlisted[name] || unknown;
+    return { ...data, runs: data.runs.map((name) => [name, ...found(name)]) };
   }
 
   function show(cell, data) {
@@ -265,8 +291,8 @@
     title.textContent = cell;
     document.title = `${cell} · mlmatrix`;
     try {
-      const data = await load(ways[cell][0]);
-      if (wanted === cell) show(cell, data);
+      const [data, list] = await Promise.all([load(ways[cell][0]), load("runs")]);
+      if (wanted === cell) show(cell, resolve(data, list));
     } catch (problem) {
       summary.replaceChildren(
         make(
