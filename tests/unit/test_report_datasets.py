@@ -8,6 +8,7 @@ from harness.report.best import compare_best
 from harness.report.columns import HEIGHT, WIDTH, build_profile, draw_bars
 from harness.report.comparisons import write_comparisons
 from harness.report.datasetpage import build_datasets, link_dataset
+from harness.report.files import name_file, write_data
 from harness.report.profiles import Profiled
 from harness.report.reference import RUNS_LOOKED, Reference, choose_reference
 from ml.core.contracts import ErrorInfo
@@ -249,3 +250,36 @@ def test_a_dataset_of_an_older_run_is_shown_as_that_has_it(tmp_path):
     assert "<span>run 1, " in pages["ames"]
     assert "<span>run 2, " in pages["wine"]
     assert "There is no preview: " in pages["wine"]
+
+
+def make_hostile_profile():
+    """Make a profile in which every text that a file can bring is the hostile one."""
+    levels = {"top": [[HOSTILE, 60], ["b", 30]]}
+    columns = [
+        column | {"name": HOSTILE} | (levels if "top" in column else {})
+        for column in PROFILE["columns"]
+    ]
+    texts = dict.fromkeys(("title", "target", "origin", "licence", "note", "split_column"), HOSTILE)
+    return PROFILE | texts | {"columns": columns, "preview": [[HOSTILE] * 4]}
+
+
+def test_hostile_tables_and_names_stay_text(tmp_path):
+    record = make_cell("mlp", "pytorch", 0.9)
+    content = record.result.data.content_sha256
+    write_data(tmp_path, name_file("profile", f"wine {content}"), make_hostile_profile())
+    hostile = [
+        make_record("wine", HOSTILE, "sklearn", score=make_score(0.8, 0.5)),
+        make_record("wine", HOSTILE + "2", "sklearn", outcome="error", reason=HOSTILE),
+    ]
+    run = make_run(tmp_path / "runs" / "1", record, *hostile)
+    write_comparisons(tmp_path, [run], [3], {"wine": "1"})
+    pages = {path.name: path.read_text() for path in tmp_path.rglob("*.html")}
+    assert len(pages) == 4
+    seen = {
+        name.split("-")[0]: html.count("&lt;script&gt;alert(1)") for name, html in pages.items()
+    }
+    assert seen.pop("dataset") > 20
+    assert seen.pop("algorithms.html") > 10
+    for html in pages.values():
+        assert "<script>" not in html
+        assert "<img" not in html
