@@ -53,7 +53,7 @@ def test_a_regression_is_told_with_its_evidence_its_causes_and_both_sides(tmp_pa
     assert status == int(greater)
     assert out.startswith(f"{word}: {cell} score\n")
     assert "between runs 20260101-000001-aaaaaa and 20260101-000002-aaaaaa" in out
-    assert f"changed: commits {1:010d}" [:25] in out
+    assert f"changed: commits {1:010d}"[:25] in out
     assert f"old side: git checkout {1:040d} && pytest -m slow_matrix -k {cell}" in out
     assert f"1 {word}" in out.splitlines()[-1]
     status, out, _ = run(capsys, "trends", "--format", "json", "--reports", reports)
