@@ -7,6 +7,7 @@ import tempfile
 
 import pytest
 from fault_table import lay_table_out
+from unused_plugins import UNUSED
 
 FOLDER = pytest.StashKey[str]()
 # What one test of such a file starts, compiles or traces, the others use again.
@@ -14,13 +15,6 @@ TOGETHER = re.compile(
     r"test_(?:request_order|report_browser|prepare|estimators|checkpoints|resume|ray)\.py"
     r"|test_learner\[\w+-\w+"
     r"|test_plugin\.py::(?=test_(?:cells_run|a_student|xdist_gives)_)"
-)
-
-
-# Plugins of others that the tests' own projects do not use; to import them is most of a start.
-UNUSED = (
-    "-p no:hypothesispytest -p no:anyio -p no:randomly -p no:rerunfailures -p no:timeout"
-    " -p no:benchmark"
 )
 
 

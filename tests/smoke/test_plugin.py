@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from conftest import UNUSED
+from unused_plugins import UNUSED
 
 from harness.store.journal import list_runs, read_run
 from ml.datasets.__main__ import main

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from conftest import UNUSED
+from unused_plugins import UNUSED
 
 import harness
 from harness.store.journal import JOURNAL, list_runs, read_run

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import UNUSED
+from unused_plugins import UNUSED
 
 from harness.report.pages import build_run_page
 from harness.report.site import render_page

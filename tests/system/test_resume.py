@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import UNUSED
+from unused_plugins import UNUSED
 
 import harness
 from harness.cli import main
