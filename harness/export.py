@@ -26,6 +26,7 @@ COLUMNS: dict[str, str] = {
     "seconds": "double",
     **dict.fromkeys(("key", "reused"), "string"),
     "timed": "bool",
+    "cut": "bool",
     "attempts": "int64",
     "metric": "string",
     "greater_is_better": "bool",

@@ -15,8 +15,6 @@ from harness.store.baselines import BASELINES, read_baselines, write_baselines
 
 if TYPE_CHECKING:
     from harness.store.index import Index
-    from harness.store.series import Series
-    from harness.trends.blame import Blame
     from harness.trends.trend import Trend
 
 ORDER = ("regressed", "suspect", "improved", "unchanged")
@@ -25,38 +23,34 @@ ORDER = ("regressed", "suspect", "improved", "unchanged")
 def show_trends(options: argparse.Namespace) -> int:
     """Print what changed, the worst first; the exit status is 1 where anything regressed."""
     from harness.store.index import open_index
-    from harness.trends.gather import explain_change
 
     reports = Path(options.reports)
     with open_index(reports) as index:
-        judged = list(_judge(index, reports, options.cell))
-        told = [(series, trend) for series, trend in judged if trend.state != "unchanged"]
-        told.sort(key=lambda one: (ORDER.index(one[1].state), one[1].cell))
-        blames = [explain_change(index, *one) for one in told]
-    found = list(zip([trend for _, trend in told], blames, strict=True))
+        trends = list(_judge(index, reports, options.cell))
+    told = [trend for trend in trends if trend.state != "unchanged"]
+    told.sort(key=lambda trend: (ORDER.index(trend.state), trend.cell))
     if options.format == "json":
-        values = [asdict(trend) | {"blame": asdict(b) if b else None} for trend, b in found]
-        print(json.dumps(values, indent=2, ensure_ascii=False))
+        print(json.dumps([asdict(trend) for trend in told], indent=2, ensure_ascii=False))
     else:
-        for trend, blame in found:
-            print("\n".join(describe_trend(trend, blame)))
-        quiet = sum(trend.changed for _, trend in judged if trend.state == "unchanged")
+        for trend in told:
+            print("\n".join(describe_trend(trend)))
+        quiet = sum(trend.changed for trend in trends if trend.state == "unchanged")
         print(
-            f"{count(len(judged), 'series', 'series')} judged: "
-            + ", ".join(f"{sum(t.state == state for _, t in judged)} {state}" for state in ORDER)
+            f"{count(len(trends), 'series', 'series')} judged: "
+            + ", ".join(f"{sum(t.state == state for t in trends)} {state}" for state in ORDER)
             + (f"; {quiet} of them differ by too little to matter" if quiet else "")
         )
-    return int(any(trend.state == "regressed" for trend, _ in found))
+    return int(any(trend.state == "regressed" for trend in told))
 
 
-def describe_trend(trend: Trend, blame: Blame | None) -> list[str]:
+def describe_trend(trend: Trend) -> list[str]:
     """Return what is known of a change: its evidence, its causes, and how to run both sides."""
     lines = [f"{trend.state}: {trend.cell} {trend.measure}", f"  {trend.evidence}"]
     if trend.since is not None:
         lines.append(f"  between runs {trend.since.run_before} and {trend.since.run_after}")
-    if blame is not None:
-        lines += [f"  changed: {cause.text}" for cause in blame.causes]
-        lines += [f"  old side: {blame.rerun_old}", f"  new side: {blame.rerun_new}"]
+    if trend.blame is not None:
+        lines += [f"  changed: {cause.text}" for cause in trend.blame.causes]
+        lines += [f"  old side: {trend.blame.rerun_old}", f"  new side: {trend.blame.rerun_new}"]
     return lines
 
 
@@ -88,7 +82,7 @@ def update_baselines(options: argparse.Namespace) -> int:
     return 0
 
 
-def _judge(index: Index, reports: Path, pattern: str) -> Iterator[tuple[Series, Trend]]:
+def _judge(index: Index, reports: Path, pattern: str) -> Iterator[Trend]:
     from harness.trends.gather import judge_all
 
     index.run(None)
@@ -96,4 +90,4 @@ def _judge(index: Index, reports: Path, pattern: str) -> Iterator[tuple[Series, 
     places = {key: band.since for key, band in accepted.items()}
     for series, trend in judge_all(index, places):
         if fnmatchcase(series.cell, pattern):
-            yield series, trend
+            yield trend

@@ -286,6 +286,8 @@ def _why_none(series: Series, row: ResultRow) -> str:
         return f"reused of {row.reused}"
     if series.kind != "metric" and not row.timed:
         return "its training went on from a checkpoint"
+    if series.kind == "metric" and row.cut:
+        return "a replicate was stopped by its time budget"
     if series.kind == "metric" and row.metric is not None:
         return f"its metric was {row.metric}"
     return "not measured"

@@ -210,5 +210,6 @@ def _build_trend(trend: Trend) -> dict[str, Any]:
         "since": asdict(trend.since) if trend.since else None,
         "commits": write_commits(trend.since),
         "evidence": trend.evidence,
+        "blame": asdict(trend.blame) if trend.blame else None,
         "segments": [[s.first, s.last, s.level, s.low, s.high] for s in trend.segments],
     }

@@ -29,6 +29,7 @@ from harness.report.trendwords import (
     write_since,
 )
 from harness.store.journal import RunJournal
+from harness.trends.blame import Blame
 from harness.trends.trend import Trend
 
 Tone = Literal["good", "warn", "bad"]
@@ -40,7 +41,7 @@ class Change:
     """Hold one line of what changed; texts that do not apply are empty.
 
     ``effect`` and ``interval`` are relative to the level before. ``report`` is set for a cell
-    that fails.
+    that fails, ``blame`` for a trend between two runs.
     """
 
     cell: str
@@ -52,6 +53,7 @@ class Change:
     commits: str
     evidence: str
     report: CellReport | None = None
+    blame: Blame | None = None
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,7 @@ def _group_trends(trends: Sequence[Trend], places: Mapping[str, int]) -> tuple[C
                 since=write_since(trend.since, places),
                 commits=write_commits(trend.since),
                 evidence=trend.evidence,
+                blame=trend.blame,
             )
             for trend in sorted(chosen, key=rank)
         )

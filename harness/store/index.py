@@ -134,7 +134,8 @@ class Index:
         """Return a cell's measure over runs.
 
         A reused record has no point in a series of times or memory, nor has a training that
-        went on from a checkpoint; a score has none where the metric was another than today's.
+        went on from a checkpoint; a score has none where the metric was another than today's, or
+        the clock stopped a replicate.
         Raises MatrixError for a cell or measure that is unknown.
         """
         found = list(self._series([measure], self._cell_id(cell), None))
@@ -345,7 +346,7 @@ def _result_of(row: sqlite3.Row) -> ResultRow:
         values[name] = json.loads(values[name]) if values[name] else None
     values["replicates"] = tuple(values["replicates"] or ())
     values["splits"] = tuple(values["splits"] or ())
-    values["timed"] = bool(values["timed"])
+    values["timed"], values["cut"] = bool(values["timed"]), bool(values["cut"])
     if values["greater_is_better"] is not None:
         values["greater_is_better"] = bool(values["greater_is_better"])
     return ResultRow(**values)

@@ -17,6 +17,7 @@ class Facts(NamedTuple):
     run_id: int
     started: str
     timed: int
+    cut: int
     commit: str | None
     metric: str | None
     greater_is_better: int | None
@@ -34,7 +35,9 @@ def make_series(cell: str, measure: str, rows: Sequence[tuple[RunRow, Facts, flo
     greater = measure in GREATER
     if kind != "metric":
         rows = [row for row in rows if row[1].timed]
-    elif rows:
+    else:
+        rows = [row for row in rows if not row[1].cut]
+    if kind == "metric" and rows:
         newest = rows[-1][1]
         rows = [row for row in rows if row[1].metric == newest.metric]
         greater = bool(newest.greater_is_better)

@@ -82,7 +82,8 @@ class ResultRow:
     """Hold how a cell did in a run, in short; ``start`` and ``size`` are its line's place.
 
     ``timed`` says that times and memory are this run's own and whole: not those of a reused
-    record, nor of a training that went on from a checkpoint. Times are seconds over all
+    record, nor of a training that went on from a checkpoint. ``cut`` says that a replicate was
+    stopped by the clock, so that its score would not come again. Times are seconds over all
     replicates. ``commit`` is that of the session that ran the cell. ``data`` and ``entry`` are
     short hashes of the table's content and of what was asked. ``distillation`` has what the
     record says of teachers and student, None for another mode.
@@ -98,6 +99,7 @@ class ResultRow:
     key: str | None
     reused: str | None
     timed: bool
+    cut: bool
     commit: str | None
     attempts: int
     metric: str | None
@@ -144,6 +146,7 @@ def row_of_record(
         seconds=record.seconds,
         key=record.key,
         reused=record.reused,
+        cut=any(one.stopped == "time_budget" for one in replicates),
         timed=record.reused is None and not any(one.resumed_epochs for one in replicates),
         commit=_commit_of(record, head, sessions),
         attempts=len(record.attempts) + 1,
@@ -183,6 +186,7 @@ def row_of_timing(timing: Timing, start: int, size: int, head: Head | None) -> R
         "started": timing.started,
         "seconds": timing.seconds,
         "timed": True,
+        "cut": False,
         "commit": head.git_commit if head else None,
         "attempts": 1,
         "replicates": (),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from harness.store.index import Index
@@ -22,7 +23,7 @@ RUNS_JUDGED = 200
 def judge_all(
     index: Index, accepted: Mapping[tuple[str, str], str] | None = None
 ) -> Iterator[tuple[Series, Trend]]:
-    """Yield the series of all cells in the judged measures, each with its trend.
+    """Yield the series of all cells in the judged measures, each with its trend and its blame.
 
     ``accepted`` names, by cell and measure, the run whose level was accepted.
     """
@@ -30,7 +31,10 @@ def judge_all(
     for series in index.all_series(JUDGED, last=RUNS_JUDGED):
         confirmations = make_confirmations(series.cell, reruns.get(series.cell, ()))
         level = (accepted or {}).get((series.cell, series.measure))
-        yield series, judge_series(series, None, confirmations, accepted=level)
+        trend = judge_series(series, None, confirmations, accepted=level)
+        if trend.state != "unchanged":
+            trend = replace(trend, blame=_explain(index, series, trend))
+        yield series, trend
 
 
 def make_confirmations(cell: str, rows: Sequence[RerunRow]) -> list[Confirmation]:
@@ -53,8 +57,7 @@ def make_confirmations(cell: str, rows: Sequence[RerunRow]) -> list[Confirmation
     ]
 
 
-def explain_change(index: Index, series: Series, trend: Trend) -> Blame | None:
-    """Return what changed between the runs that a trend lies between; None where it has none."""
+def _explain(index: Index, series: Series, trend: Trend) -> Blame | None:
     if trend.since is None:
         return None
     before, after = trend.since.run_before, trend.since.run_after

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.trends.blame import Blame
+
 State = Literal["unchanged", "improved", "regressed", "suspect"]
 
 
@@ -61,7 +63,8 @@ class Trend:
     exact series' interval has no width; a level of zero before leaves both None.
     ``changed`` says that the newest value is another, however little; an exact series may be
     changed and ``unchanged`` in its state, as too little to matter. ``evidence`` says in words,
-    with numbers, what was seen and how it was judged. ``segments`` cover the series.
+    with numbers, what was seen and how it was judged. ``segments`` cover the series. ``blame`` has
+    what else changed between the runs of ``since``, None where that was not looked up.
     """
 
     cell: str
@@ -73,3 +76,4 @@ class Trend:
     interval: tuple[float, float] | None
     evidence: str
     segments: tuple[Segment, ...]
+    blame: Blame | None = None

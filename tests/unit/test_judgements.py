@@ -13,8 +13,11 @@ pytestmark = pytest.mark.unit
 STORED = Path(__file__).with_name("data") / "record_v1.jsonl"
 
 
-def make_runs(folder, scores):
-    """Write a run for each score, from the stored one; the newest stands last."""
+def make_runs(folder, scores, cut=None):
+    """Write a run for each score, from the stored one; the newest stands last.
+
+    The clock stopped a replicate of the run numbered ``cut``.
+    """
     lines = [json.loads(text) for text in STORED.read_text().splitlines()]
     for number, score in enumerate(scores):
         name = f"20260101-{number:06d}-aaaaaa"
@@ -29,6 +32,7 @@ def make_runs(folder, scores):
                 line["score"]["value"] = score
                 for replicate in line["result"]["replicates"]:
                     replicate["metrics"][line["score"]["metric"]] = score
+                    replicate["stopped"] = "time_budget" if number == cut else "completed"
             texts.append(json.dumps(line, separators=(",", ":")))
         (place / "records.jsonl").write_text("\n".join(texts) + "\n")
     return folder / "reports"
@@ -62,6 +66,15 @@ def test_a_regression_is_told_with_its_evidence_its_causes_and_both_sides(tmp_pa
     assert told["blame"]["rerun_new"].startswith(f"git checkout {2:040d}")
     status, out, _ = run(capsys, "trends", "--cell", "no*", "--reports", reports)
     assert (status, out.split(" judged")[0]) == (0, "0 series")
+
+
+def test_what_the_clock_stopped_is_no_value_to_compare(tmp_path, capsys):
+    reports = make_runs(tmp_path, [0.9, 0.9, 0.8, 0.9], cut=2)
+    cell, _ = cell_of(reports)
+    assert run(capsys, "trends", "--reports", reports)[1].count("\n") == 1
+    _, out, _ = run(capsys, "history", cell, "--reports", reports)
+    assert out.splitlines()[0].endswith("3 values")
+    assert out.splitlines()[4].endswith("a replicate was stopped by its time budget")
 
 
 def test_an_accepted_level_is_no_longer_told_and_is_what_scores_are_held_to(tmp_path, capsys):

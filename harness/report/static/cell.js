@@ -35,6 +35,24 @@
     return `${newest}${old}; ${count === 1 ? "one run" : `${count} runs`}, ${better}.`;
   }
 
+  function blame(found) {
+    if (!found) return "";
+    const side = (name, command) =>
+      make("p", { class: "rerun" }, `${name} `, make("code", {}, command), " ", copyButton(command));
+    return make(
+      "details",
+      { class: "blame" },
+      make("summary", {}, "What else changed, and how to run both sides"),
+      make(
+        "ul",
+        {},
+        found.causes.map((cause) => make("li", {}, cause.text)),
+      ),
+      side("old side", found.rerun_old),
+      side("new side", found.rerun_new),
+    );
+  }
+
   function trendFacts(measure) {
     const trend = measure.trend;
     if (!trend) return make("p", { class: "calm" }, "No trend was judged.");
@@ -43,7 +61,8 @@
     if (trend.interval) parts.push(` (${trend.interval})`);
     if (trend.since)
       parts.push(` since run ${trend.since.run_after}, commits `, make("code", {}, trend.commits));
-    return make("div", {}, make("p", {}, parts), make("p", { class: "calm text" }, trend.evidence));
+    const evidence = make("p", { class: "calm text" }, trend.evidence);
+    return make("div", {}, make("p", {}, parts), evidence, blame(trend.blame));
   }
 
   function trendChart(measure, all) {
