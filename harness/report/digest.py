@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,26 +14,28 @@ from harness.report.heatmap import State, state_of
 from harness.report.pages import (
     RunSummary,
     Totals,
+    condense_run,
     describe_machine,
     list_unexplained,
     summarize_run,
 )
 from harness.report.text import OUTCOMES
 from harness.store.journal import JOURNAL, RunJournal
-from harness.store.record import Record
+from harness.store.record import Head, Record
+from harness.store.rows import CellRow, ResultRow, Sketch
 from harness.store.series import Point, Series
 
 RUNS = "runs"
 GATE = "gate failed"
 # Whoever changes what a digest holds counts this up; digests of another version are made again.
-DIGEST_VERSION = 1
+DIGEST_VERSION = 2
 REASON_CHARACTERS = 300
 MEASURES = ("score", "fit", "seconds", "peak_memory")
 
 
 @dataclass(frozen=True)
 class CellDigest:
-    """Hold what one run says of a cell; ``fit`` is the mean over replicates, in seconds.
+    """Hold what one run says of a cell; ``fit`` is the sum over replicates, in seconds.
 
     Values are None where the cell has no result. ``replicates`` are the metric's values.
     """
@@ -115,25 +116,42 @@ def write_digests(reports: Path, digests: Sequence[RunDigest]) -> None:
 
 def digest_run(run: RunJournal, cells: Sequence[CellDigest], stamp: tuple[int, int]) -> RunDigest:
     """Digest a run's journal, whose cells are given; ``stamp`` was taken before it was read."""
-    head = run.head
+    return _make_digest(summarize_run(run), run.head, cells, len(list_unexplained(run)), stamp)
+
+
+def digest_sketch(sketch: Sketch, cells: Sequence[CellDigest], stamp: tuple[int, int]) -> RunDigest:
+    """Digest a run that the index knows, whose cells are given; the result is the journal's."""
+    failed = {cell.cell for cell in cells if cell.state == "failed"}
+    tests = sum(cell not in failed for cell in sketch.failing)
+    states = Counter(cell.state for cell in cells)
+    summary = condense_run(sketch.name, sketch.head, sketch.end, sketch.resumed, states, tests)
+    return _make_digest(summary, sketch.head, cells, tests, stamp)
+
+
+def _make_digest(
+    summary: RunSummary,
+    head: Head | None,
+    cells: Sequence[CellDigest],
+    tests: int,
+    stamp: tuple[int, int],
+) -> RunDigest:
     failures: Counter[str] = Counter(cell.outcome_word for cell in cells if cell.state == "failed")
-    failures["failed test"] += len(list_unexplained(run))
+    failures["failed test"] += tests
     return RunDigest(
-        summary=summarize_run(run),
+        summary=summary,
         moment=head.started if head else "",
         commit=head.git_commit if head else None,
         dirty=bool(head and head.git_dirty),
-        stem=name_file("run", run.folder.name),
+        stem=name_file("run", summary.name),
         stamp=stamp,
         failures=tuple((name, number) for name, number in failures.items() if number),
     )
 
 
 def write_cells(
-    reports: Path, run: RunJournal, digest: RunDigest, cells: Sequence[CellDigest]
+    reports: Path, head: Head | None, digest: RunDigest, cells: Sequence[CellDigest]
 ) -> None:
     """Write a run's data file: its environment and its cells, for comparing it with others."""
-    head = run.head
     machine = describe_machine(head) if head else ()
     write_data(
         reports,
@@ -184,12 +202,36 @@ def digest_cell(record: Record) -> CellDigest:
         greater_is_better=score.greater_is_better if score else True,
         value=score.value if score else None,
         spread=score.spread if score else None,
-        fit=statistics.fmean(r.timings.fit for r in replicates) if replicates else None,
+        fit=result.timings.fit if result else None,
         seconds=record.seconds,
         peak_memory=result.peak_memory_bytes if result else None,
         replicates=tuple(r.metrics[metric] for r in replicates if metric in r.metrics)
         if metric
         else (),
+    )
+
+
+def digest_row(cell: CellRow, row: ResultRow) -> CellDigest:
+    """Digest what the index has of a record; the result is that of the record."""
+    return CellDigest(
+        cell=cell.cell,
+        dataset=cell.dataset or "",
+        algorithm=cell.algorithm or "",
+        framework=cell.framework or "",
+        mode=cell.mode or "",
+        task=cell.task or "",
+        state=row.state,
+        outcome=row.outcome,
+        reason=row.reason[:REASON_CHARACTERS],
+        reused=row.reused,
+        metric=row.metric,
+        greater_is_better=row.greater_is_better is not False,
+        value=row.value,
+        spread=row.spread,
+        fit=row.fit,
+        seconds=row.seconds,
+        peak_memory=row.peak_memory,
+        replicates=row.replicates,
     )
 
 

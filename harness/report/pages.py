@@ -16,7 +16,7 @@ from harness.report.parity import ParityTable, build_parity
 from harness.report.text import NOTHING, OUTCOMES, count, write_bytes, write_moment, write_seconds
 from harness.store.journal import RunJournal
 from harness.store.ladder import Compared, list_comparisons
-from harness.store.record import Head, Record, TestLine, Verdict
+from harness.store.record import End, Head, Record, TestLine, Verdict
 from ml.core.contracts import ErrorInfo
 
 STATE_WORDS: dict[State, str] = {
@@ -129,29 +129,46 @@ class RunPage:
 
 def summarize_run(run: RunJournal) -> RunSummary:
     """Condense a run to its line in the list of runs."""
-    head, end = run.head, run.end
-    states = Counter(state_of(record) for record in run.records)
+    return condense_run(
+        run.folder.name,
+        run.head,
+        run.end,
+        len(run.resumed),
+        Counter(state_of(record) for record in run.records),
+        len(list_unexplained(run)),
+    )
+
+
+def condense_run(
+    name: str,
+    head: Head | None,
+    end: End | None,
+    resumed: int,
+    states: Counter[State],
+    failed_tests: int,
+) -> RunSummary:
+    """Return a run's line in the list of runs, of the facts about it."""
     if end is None:
         ending = "cut off: its journal has no end"
     else:
         ending = EXITS.get(end.exit_status, f"ended with exit status {end.exit_status}")
-    if run.resumed:
-        times = "once" if len(run.resumed) == 1 else f"{len(run.resumed)} times"
+    if resumed:
+        times = "once" if resumed == 1 else f"{resumed} times"
         ending += f" (resumed {times})"
     return RunSummary(
-        name=run.folder.name,
+        name=name,
         started=write_moment(head.started if head else None),
         commit=_write_commit(head),
         branch=(head and head.git_branch) or NOTHING,
         totals=Totals(
-            cells=len(run.records),
+            cells=states.total(),
             passed=states["passed"],
             failed=states["failed"],
             expected=states["expected"],
             unavailable=states["unavailable"],
         ),
-        failed_tests=len(list_unexplained(run)),
-        took=write_seconds(end.seconds) if end and not run.resumed else "",
+        failed_tests=failed_tests,
+        took=write_seconds(end.seconds) if end and not resumed else "",
         finished=end is not None and end.exit_status in (0, 1),
         ending=ending,
     )

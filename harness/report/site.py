@@ -22,6 +22,7 @@ from harness.report.digest import (
     RunDigest,
     digest_cell,
     digest_run,
+    digest_sketch,
     gather_series,
     read_cells,
     read_digests,
@@ -45,7 +46,8 @@ from harness.report.pages import RunPage, build_run_page
 from harness.report.runspage import build_runs_page
 from harness.store.journal import JOURNAL, RunJournal, read_run
 from harness.store.ladder import list_comparisons
-from harness.store.record import Record
+from harness.store.record import Head
+from harness.store.rows import Sketch
 from harness.store.series import Series
 from harness.trends.trend import Trend
 from ml.core.errors import MatrixError
@@ -60,30 +62,34 @@ EARLIER_SHOWN = 10
 RECORDS_KEPT = 20
 
 FindSeries = Callable[[str, str], Series | None]
-
-
-@dataclass
-class _Newest:
-    """Hold the newest record of a cell, with the run that it is from, until it is written."""
-
-    run: RunJournal
-    record: Record
+# What the index has of a run, so that its journal need not be read; None where it has none.
+FindDigest = Callable[[str], tuple[Sketch, Sequence[CellDigest]] | None]
 
 
 @dataclass
 class _Site:
-    """Gather what the pages are made of; ``places`` counts runs from the newest, at 0."""
+    """Gather what the pages are made of; ``places`` counts runs from the newest, at 0.
+
+    ``newest`` names the run of each cell's newest record, where that is still to be written.
+    """
 
     reports: Path
     folders: Sequence[Path]
     everything: bool
     digests: dict[str, RunDigest] = field(default_factory=dict)
     cells: dict[str, tuple[str, CellDigest]] = field(default_factory=dict)
-    newest: dict[str, _Newest] = field(default_factory=dict)
+    newest: dict[str, str] = field(default_factory=dict)
+    read: dict[str, RunJournal] = field(default_factory=dict)
     stale: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.places = {folder.name: place for place, folder in enumerate(self.folders)}
+
+    def run(self, name: str) -> RunJournal:
+        """Return a run's journal, read once."""
+        if name not in self.read:
+            self.read[name] = read_run(self.folders[self.places[name]])
+        return self.read[name]
 
     def has_data(self, stem: str) -> bool:
         return (self.reports / DATA / f"{stem}.js").exists()
@@ -95,13 +101,15 @@ def write_site(
     *,
     series: Mapping[tuple[str, str], Series] | FindSeries | None = None,
     trends: Sequence[Trend] = (),
+    digests: FindDigest | None = None,
     everything: bool = False,
 ) -> Path:
     """Write the site and return its index.
 
     ``runs`` are all runs of ``reports``, newest first; a run that is given by its folder is read
     only where it must be. ``series`` gives a cell's series by cell and measure, None for those
-    that can be gathered from the journals. A run's own page is written when it is missing and
+    that can be gathered from the journals; ``digests`` gives what the index has of a run, None for
+    reading all journals. A run's own page is written when it is missing and
     among the newest, older than its journal, or when the shared files have changed; the newest
     run's always, and all of them with ``everything``. Every file is replaced whole. Raises
     MatrixError without a run, Unavailable without jinja2 or plotly.
@@ -115,14 +123,14 @@ def write_site(
     changed = copy_assets(reports) or everything
     site = _Site(reports, [_folder_of(run) for run in runs], everything)
     _recall(site)
-    newest = _read_changed(site, runs, changed)
-    digests = [site.digests[folder.name] for folder in site.folders]
-    write_digests(reports, digests)
+    newest = _read_changed(site, runs, changed, digests)
+    listed = [site.digests[folder.name] for folder in site.folders]
+    write_digests(reports, listed)
     _write_cell_data(site, series, trends)
-    totals = [digest.summary.totals for digest in digests]
+    totals = [digest.summary.totals for digest in listed]
     sizes = [one.cells - one.unavailable for one in totals]
     write_comparisons(reports, [newest, *runs[1:]], sizes, _find_runs(site))
-    _write_pages(site, newest, digests, trends)
+    _write_pages(site, newest, listed, trends)
     return reports / PAGE
 
 
@@ -174,7 +182,9 @@ def _recall(site: _Site) -> None:
         site.stale |= set(site.cells)
 
 
-def _read_changed(site: _Site, runs: Sequence[RunJournal | Path], renew: bool) -> RunJournal:
+def _read_changed(
+    site: _Site, runs: Sequence[RunJournal | Path], renew: bool, find: FindDigest | None
+) -> RunJournal:
     """Read the runs that are new or have changed, oldest first, and return the newest of all."""
     newest = None
     for place in reversed(range(len(runs))):
@@ -191,9 +201,22 @@ def _read_changed(site: _Site, runs: Sequence[RunJournal | Path], renew: bool) -
         if not (is_new or wanted):
             continue
         given = runs[place]
+        known_to_index = (
+            find(folder.name) if find and not wanted and place >= RECORDS_KEPT else None
+        )
+        if known_to_index is not None:
+            sketch, cells = known_to_index
+            digest = digest_sketch(sketch, cells, stamp)
+            _take_up(site, sketch.head, digest, cells, place)
+            continue
         run = given if isinstance(given, RunJournal) else read_run(given)
+        site.read = {folder.name: run}  # All of them would be too many.
         if is_new or place == 0:
-            _take_up(site, run, stamp, place)
+            cells = [digest_cell(record) for record in run.records]
+            _take_up(site, run.head, digest_run(run, cells, stamp), cells, place)
+            if place < RECORDS_KEPT:
+                texts = {record.cell: record.model_dump_json() for record in run.records}
+                write_data(site.reports, name_file("records", folder.name), texts)
         if wanted:
             earlier = [
                 site.digests[one.name].summary
@@ -208,20 +231,18 @@ def _read_changed(site: _Site, runs: Sequence[RunJournal | Path], renew: bool) -
     return newest
 
 
-def _take_up(site: _Site, run: RunJournal, stamp: tuple[int, int], place: int) -> None:
-    cells = [digest_cell(record) for record in run.records]
-    digest = digest_run(run, cells, stamp)
-    site.digests[run.folder.name] = digest
-    write_cells(site.reports, run, digest, cells)
-    if place < RECORDS_KEPT:
-        texts = {record.cell: record.model_dump_json() for record in run.records}
-        write_data(site.reports, name_file("records", run.folder.name), texts)
-    for record, cell in zip(run.records, cells, strict=True):
-        site.stale.add(record.cell)
-        known = site.cells.get(record.cell)
+def _take_up(
+    site: _Site, head: Head | None, digest: RunDigest, cells: Sequence[CellDigest], place: int
+) -> None:
+    run = digest.summary.name
+    site.digests[run] = digest
+    write_cells(site.reports, head, digest, cells)
+    for cell in cells:
+        site.stale.add(cell.cell)
+        known = site.cells.get(cell.cell)
         if known is None or site.places[known[0]] >= place:
-            site.cells[record.cell] = (run.folder.name, cell)
-            site.newest[record.cell] = _Newest(run, record)
+            site.cells[cell.cell] = (run, cell)
+            site.newest[cell.cell] = run
 
 
 def _write_cell_data(
@@ -246,15 +267,16 @@ def _write_cell_data(
 
 
 def _find_newest(site: _Site, cell: str, stem: str) -> dict[str, Any]:
-    known = site.newest.get(cell)
-    if known is None:
+    name = site.newest.get(cell)
+    if name is None:
         kept: dict[str, Any] = read_data(site.reports, stem)["newest"]
         return kept
-    record, run = known.record, known.run
+    run = site.run(name)
+    record = next(one for one in run.records if one.cell == cell)
     names = (record.dataset, record.algorithm, record.mode)
     siblings = [one for one in run.records if (one.dataset, one.algorithm, one.mode) == names]
     compared = list_comparisons(siblings)
-    return build_newest(record, run.folder.name, siblings, compared)
+    return build_newest(record, name, siblings, compared)
 
 
 def _write_pages(

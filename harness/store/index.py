@@ -23,7 +23,16 @@ from harness.store.indexing import FOLDERS, JSON_COLUMNS, has_schema, make_schem
 from harness.store.journal import JOURNAL, read_record
 from harness.store.points import Facts, make_series
 from harness.store.record import End, Head, Record, State
-from harness.store.rows import COLUMNS, GREATER, MEASURES, CellRow, RerunRow, ResultRow, RunRow
+from harness.store.rows import (
+    COLUMNS,
+    GREATER,
+    MEASURES,
+    CellRow,
+    RerunRow,
+    ResultRow,
+    RunRow,
+    Sketch,
+)
 from harness.store.series import Series
 from ml.core.contracts import Outcome
 from ml.core.errors import MatrixError
@@ -83,6 +92,19 @@ class Index:
                 remedy=f"did you mean {near[0]!r}?" if near else "`mlmatrix runs` lists them all",
             )
         return found
+
+    def sketch(self, run: str) -> Sketch:
+        """Return a run of the matrix without its records; MatrixError where it is unknown."""
+        query = "SELECT * FROM runs WHERE kind = 'matrix' AND name = ?"
+        row = self._connection.execute(query, (self.run(run, "matrix").name,)).fetchone()
+        failing = json.loads(row["failing"]).values()
+        return Sketch(
+            name=run,
+            head=Head.model_validate_json(row["head"]) if row["head"] else None,
+            end=End.model_validate_json(row["end"]) if row["end"] else None,
+            resumed=len(json.loads(row["resumed"])),
+            failing=tuple(cell for _, cells in failing for cell in cells),
+        )
 
     def totals(self) -> dict[str, Counter[tuple[State, Outcome]]]:
         """Return per run how many of its cells ended in each state and outcome."""

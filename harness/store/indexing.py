@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from harness.store.journal import BENCHMARKS, JOURNAL, describe_damage
 from harness.store.migrations import RECORD_VERSION, NewerVersion
-from harness.store.record import End, Head, Record, Rerun, Resumed, Timing, parse_line
+from harness.store.record import End, Head, Record, Rerun, Resumed, TestLine, Timing, parse_line
 from harness.store.rows import (
     COLUMNS,
     environment_of,
@@ -35,8 +35,8 @@ JSON_COLUMNS = ("replicates", "splits", "distillation")
 SCHEMA = f"""
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, head BLOB, environment TEXT,
-    parts TEXT, resumed TEXT NOT NULL, end BLOB, seconds REAL, damage TEXT NOT NULL, torn TEXT,
-    read INTEGER NOT NULL, lines INTEGER NOT NULL, digest BLOB NOT NULL, size INTEGER NOT NULL,
+    parts TEXT, resumed TEXT NOT NULL, end BLOB, seconds REAL, failing TEXT NOT NULL,
+    damage TEXT NOT NULL, torn TEXT, read INTEGER NOT NULL, lines INTEGER NOT NULL, digest BLOB NOT NULL, size INTEGER NOT NULL,
     changed INTEGER NOT NULL, UNIQUE (kind, name)
 );
 CREATE TABLE cells (
@@ -64,7 +64,11 @@ _json_places = [COLUMNS.index(name) for name in JSON_COLUMNS]
 
 @dataclass
 class Reading:
-    """Hold how far a journal was read, and what of it is no row of a cell."""
+    """Hold how far a journal was read, and what of it is no row of a cell.
+
+    ``failing`` has the tests that failed: the session that they did so in, by its number, and the
+    cell of each of their lines.
+    """
 
     kind: str
     name: str
@@ -72,6 +76,7 @@ class Reading:
     resumed: list[Resumed] = field(default_factory=list)
     end: End | None = None
     seconds: float | None = None
+    failing: dict[str, tuple[int, list[str | None]]] = field(default_factory=dict)
     damage: list[str] = field(default_factory=list)
     torn: str | None = None
     read: int = 0
@@ -223,9 +228,20 @@ def _note(reading: Reading, line: Any, place: tuple[int, int]) -> tuple[Any, ...
             reading.seconds = (reading.seconds or 0.0) + line.seconds
         case Record():
             return _flat(row_of_record(line, *place, reading.head, reading.resumed))
+        case TestLine():
+            _note_test(reading, line)
         case Timing():
             return _flat(row_of_timing(line, *place, reading.head))
     return None
+
+
+def _note_test(reading: Reading, line: TestLine) -> None:
+    session = len(reading.resumed)
+    # Of a test that several sessions ran, the last one's lines count.
+    if reading.failing.get(line.node, (session, []))[0] != session:
+        del reading.failing[line.node]
+    if line.status in ("failed", "error"):
+        reading.failing.setdefault(line.node, (session, []))[1].append(line.cell)
 
 
 def _flat(row: Any) -> tuple[Any, ...]:
@@ -257,6 +273,7 @@ def _save(connection: sqlite3.Connection, reading: Reading, size: int, changed: 
         "resumed": json.dumps([one.model_dump(mode="json") for one in reading.resumed]),
         "end": reading.end.model_dump_json() if reading.end else None,
         "seconds": reading.seconds,
+        "failing": json.dumps(reading.failing),
         "damage": json.dumps(reading.damage),
         "torn": reading.torn,
         "read": reading.read,
@@ -284,6 +301,7 @@ def _restore(row: sqlite3.Row | None) -> Reading | None:
         resumed=[Resumed.model_validate_json(json.dumps(r)) for r in json.loads(row["resumed"])],
         end=End.model_validate_json(row["end"]) if row["end"] else None,
         seconds=row["seconds"],
+        failing={node: (one[0], one[1]) for node, one in json.loads(row["failing"]).items()},
         damage=json.loads(row["damage"]),
         torn=row["torn"],
         read=row["read"],

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from harness.store.record import Head, Record, Resumed, State, Timing, state_of
+from harness.store.record import End, Head, Record, Resumed, State, Timing, state_of
 from harness.store.series import Kind
 from ml.core.contracts import Outcome
 
@@ -53,6 +53,17 @@ class RunRow:
     seconds: float | None
     resumed: tuple[tuple[str, str | None], ...]
     damage: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """Hold a run without its records; ``failing`` has the cell of each line of a failed test."""
+
+    name: str
+    head: Head | None
+    end: End | None
+    resumed: int
+    failing: tuple[str | None, ...]
 
 
 @dataclass(frozen=True)
