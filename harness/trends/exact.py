@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 
 from harness.store.series import Point, Series
@@ -170,7 +171,7 @@ def judge_metric(series: Series, rule: Rule, accepted: int) -> Trend:
 
 def _left(levels: list[Level], reference: Level) -> int:
     """Return the place at which the reference's level was first left."""
-    return next(level.first for level in levels if level.first > reference.first)
+    return levels[bisect_right(levels, reference.first, key=lambda level: level.first)].first
 
 
 def _read(
