@@ -19,7 +19,8 @@ share of nights that are rerun at all, and reruns of the cell per night.
 Peers: ``pip install asv``, and ``pip install --no-deps apache-otava`` beside numpy and scipy.
 Otava pins numpy 2.2, hence ``--no-deps``; what it computes with needs no more. The script needs
 of this repository what ``harness.trends`` needs, so an environment of the peers' own will do.
-``--seed``, ``--series`` and ``--columns`` choose other nights.
+``--seed``, ``--series``, ``--columns`` and ``--spread`` choose other nights, ``--rule`` another
+rule.
 """
 
 from __future__ import annotations
@@ -217,16 +218,21 @@ def load_peers() -> dict[str, Callable[[np.ndarray], bool]]:
 
 def main() -> int:
     """Print the table; exit with 1 if a target is missed."""
+    global SPREAD
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--series", type=int, default=300)
     parser.add_argument("--columns", default="", help="parts of names, separated by commas")
     parser.add_argument("--without-alone", action="store_true", help="leave out 'no reruns'")
+    parser.add_argument("--spread", type=float, default=SPREAD, help="of single nights")
+    parser.add_argument("--rule", action="append", default=[], metavar="NAME=VALUE")
     options = parser.parse_args()
+    SPREAD = options.spread
     parts = options.columns.split(",")
     columns = [c for c in COLUMNS if any(part in c.name for part in parts)]
     peers = load_peers()
-    rule = Rule()
+    changes = dict(each.split("=") for each in options.rule)
+    rule = replace(Rule(), **{name: float(value) for name, value in changes.items()})
     tallies = {column.name: Tally() for column in columns}
     alone = {column.name: Tally() for column in columns}
     flags = {name: dict.fromkeys(tallies, 0) for name in peers}

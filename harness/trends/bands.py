@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from harness.store.baselines import Band, Bands
 from harness.store.series import Point, Series
+from harness.trends.exact import is_bounded
 from harness.trends.judge import judge_series
 from harness.trends.rule import Rule
 from harness.trends.steps import measured_alike
@@ -79,8 +80,7 @@ def learn_band(
 
 
 def _around_metric(series: Series, point: Point, rule: BandRule) -> tuple[float, float, float]:
-    bounded = series.greater_is_better and all(each.value <= 1.0 for each in series.points)
-    width = rule.metric_floor * (1.0 if bounded else abs(point.value))
+    width = rule.metric_floor * (1.0 if is_bounded(series) else abs(point.value))
     if len(point.replicates) > 1:
         error = statistics.stdev(point.replicates) / math.sqrt(len(point.replicates))
         width = max(width, rule.spreads * error)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 
 from harness.store.series import Point, Series
@@ -98,9 +99,13 @@ def _quantile(freedom: float, confidence: float) -> float:
     return float(stdtrit(freedom, (1 + confidence) / 2))
 
 
-def minimum_difference(series: Series, rule: Rule, level: float) -> float:
+def is_bounded(series: Series) -> bool:
+    """Tell whether a metric is a score of at most 1, such as accuracy, of which more is better."""
+    return series.greater_is_better and all(point.value <= 1.0 for point in series.points)
+
+
+def minimum_difference(bounded: bool, rule: Rule, level: float) -> float:
     """Return the least difference from a level that is told, in the series' units."""
-    bounded = series.greater_is_better and all(point.value <= 1.0 for point in series.points)
     return rule.minimum_effect * (1.0 if bounded else abs(level))
 
 
@@ -116,7 +121,8 @@ class Level:
 def judge_metric(series: Series, rule: Rule, accepted: int) -> Trend:
     """Judge a metric's series of at least one point; ``accepted`` is a place, or -1."""
     points, sign = series.points, -1.0 if series.greater_is_better else 1.0
-    ledger = Ledger(minimum_difference(series, rule, points[0].value))
+    bounded = is_bounded(series)
+    ledger = Ledger(minimum_difference(bounded, rule, points[0].value))
     levels = [Level(0, points[0].value)]
     # What is told is measured from here, so that small steps in one direction add up.
     reference = Level(0, points[0].value)
@@ -139,7 +145,7 @@ def judge_metric(series: Series, rule: Rule, accepted: int) -> Trend:
             continue
         levels.append(Level(place, point.value, found))
         difference = point.value - reference.value if exact else found.difference
-        least = minimum_difference(series, rule, reference.value)
+        least = minimum_difference(bounded, rule, reference.value)
         if found.told and difference != 0.0 and abs(difference) >= least:
             ledger.tolerance = least
             ledger.enter(
@@ -165,7 +171,7 @@ def judge_metric(series: Series, rule: Rule, accepted: int) -> Trend:
 
 def _left(levels: list[Level], reference: Level) -> int:
     """Return the place at which the reference's level was first left."""
-    return next(level.first for level in levels if level.first > reference.first)
+    return levels[bisect_right(levels, reference.first, key=lambda level: level.first)].first
 
 
 def _read(
@@ -176,9 +182,10 @@ def _read(
     told: dict[int, Comparison],
 ) -> Trend:
     points, last = series.points, len(series.points) - 1
+    bounded = is_bounded(series)
     sign = -1.0 if series.greater_is_better else 1.0
     ends = [level.first - 1 for level in levels[1:]] + [last]
-    widths = [minimum_difference(series, rule, level.value) for level in levels]
+    widths = [minimum_difference(bounded, rule, level.value) for level in levels]
     trend = Trend(
         cell=series.cell,
         measure=series.measure,
@@ -219,7 +226,7 @@ def _read(
             return replace(trend, evidence=f"the same to the digit in the newest {same} runs")
         return trend
     found = newest.found
-    least = minimum_difference(series, rule, points[newest.first - 1].value)
+    least = minimum_difference(bounded, rule, points[newest.first - 1].value)
     evidence = found.text
     effect, interval = _effect(points[newest.first - 1].value, newest.value, found)
     if ledger.returned is not None and sign * ledger.returned.before == newest.value:
