@@ -80,15 +80,22 @@ class _Site:
     cells: dict[str, tuple[str, CellDigest]] = field(default_factory=dict)
     newest: dict[str, str] = field(default_factory=dict)
     read: dict[str, RunJournal] = field(default_factory=dict)
+    given: dict[str, RunJournal] = field(default_factory=dict)
     stale: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.places = {folder.name: place for place, folder in enumerate(self.folders)}
 
+    def hold(self, run: RunJournal) -> None:
+        """Hold a run's journal until the next one is: all of them would be too many."""
+        self.read = {run.folder.name: run}
+
     def run(self, name: str) -> RunJournal:
-        """Return a run's journal, read once."""
+        """Return a run's journal as it was given, or read where it is not held."""
+        if name in self.given:
+            return self.given[name]
         if name not in self.read:
-            self.read[name] = read_run(self.folders[self.places[name]])
+            self.hold(read_run(self.folders[self.places[name]]))
         return self.read[name]
 
     def has_data(self, stem: str) -> bool:
@@ -122,6 +129,7 @@ def write_site(
         )
     changed = copy_assets(reports) or everything
     site = _Site(reports, [_folder_of(run) for run in runs], everything)
+    site.given = {run.folder.name: run for run in runs if isinstance(run, RunJournal)}
     _recall(site)
     newest = _read_changed(site, runs, changed, digests)
     listed = [site.digests[folder.name] for folder in site.folders]
@@ -201,16 +209,14 @@ def _read_changed(
         if not (is_new or wanted):
             continue
         given = runs[place]
-        known_to_index = (
-            find(folder.name) if find and not wanted and place >= RECORDS_KEPT else None
-        )
-        if known_to_index is not None:
-            sketch, cells = known_to_index
+        indexed = find(folder.name) if find and not wanted and place >= RECORDS_KEPT else None
+        if indexed is not None:
+            sketch, cells = indexed
             digest = digest_sketch(sketch, cells, stamp)
             _take_up(site, sketch.head, digest, cells, place)
             continue
         run = given if isinstance(given, RunJournal) else read_run(given)
-        site.read = {folder.name: run}  # All of them would be too many.
+        site.hold(run)
         if is_new or place == 0:
             cells = [digest_cell(record) for record in run.records]
             _take_up(site, run.head, digest_run(run, cells, stamp), cells, place)

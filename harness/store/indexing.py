@@ -36,7 +36,8 @@ SCHEMA = f"""
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, head BLOB, environment TEXT,
     parts TEXT, resumed TEXT NOT NULL, end BLOB, seconds REAL, failing TEXT NOT NULL,
-    damage TEXT NOT NULL, torn TEXT, read INTEGER NOT NULL, lines INTEGER NOT NULL, digest BLOB NOT NULL, size INTEGER NOT NULL,
+    damage TEXT NOT NULL, torn TEXT, read INTEGER NOT NULL, lines INTEGER NOT NULL,
+    digest BLOB NOT NULL, size INTEGER NOT NULL,
     changed INTEGER NOT NULL, UNIQUE (kind, name)
 );
 CREATE TABLE cells (
