@@ -291,8 +291,11 @@ def test_a_night_reads_its_own_run_and_writes_its_own_cells(tmp_path, nights, mo
     assert len(cell_data(tmp_path, SLOWER)["runs"]) == 6
     assert old.read_text() == "kept"
     read.clear()
+    assert read_digests(tmp_path)[folders[3].name].summary.totals.cells == 12
+    write_journals([make_run(folders[3], *nights[3].records[:5])])
     os.utime(folders[3] / JOURNAL, (2**32, 2**32))
     write_site(tmp_path, folders)
+    assert read_digests(tmp_path)[folders[3].name].summary.totals.cells == 5
     assert read == [folders[3].name, folders[0].name]
     assert cell_data(tmp_path, SLOWER)["newest"]["run"] == folders[0].name
     read.clear()
