@@ -240,7 +240,8 @@ class Watch:
         ratios, total = [], 0.0
         for p, y in reversed(nights):
             total += max(-CLIP, min(CLIP, _ratio(y, reference.level, level, reference.spread)))
-            ratios.append((total, p))
+            # Clipped ratios cancel, and a rounding is not to choose between equals.
+            ratios.append((round(total, 6), p))
         best, first = max(ratios)
         likely = [p for ratio, p in ratios if ratio >= best - 2.0]
         values = [*reruns, *(y for p, y in nights if p >= first)]
