@@ -71,21 +71,23 @@ def main() -> None:
         if known < asked.runs:
             write_runs(reports, asked.runs - known, asked.cells, first=known)
             known = asked.runs
-        print(f"{known} runs of {asked.cells} cells")
-        print(f"index, from what it knew to all: {timed(lambda: take_in(reports)):.1f} s")
+        print(f"{known} runs of {asked.cells} cells", flush=True)
+        print(
+            f"index, from what it knew to all: {timed(lambda: take_in(reports)):.1f} s", flush=True
+        )
         for name in ("index.html", "data", "assets"):
             place = reports / name
             shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
-        print(f"whole site, from the index: {timed(lambda: publish(reports)):.1f} s")
+        print(f"whole site, from the index: {timed(lambda: publish(reports)):.1f} s", flush=True)
         for night in range(NIGHTS):
             write_runs(reports, 1, asked.cells, first=known + night)
             index = timed(lambda: take_in(reports))
             site = timed(lambda: publish(reports))
-            print(f"a night more: index {index:.2f} s, whole site {site:.1f} s")
+            print(f"a night more: index {index:.2f} s, whole site {site:.1f} s", flush=True)
         page = reports / "index.html"
         loaded, answered = open_in_browser(page)
         print(f"overview: {page.stat().st_size / 1e6:.2f} MB, loaded in {loaded:.2f} s, ", end="")
-        print(f"answers the keyboard after {answered:.2f} s")
+        print(f"answers the keyboard after {answered:.2f} s", flush=True)
     finally:
         if asked.folder is None:
             shutil.rmtree(folder, ignore_errors=True)

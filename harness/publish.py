@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.report.digest import MEASURES, CellDigest, digest_row
+from harness.report.digest import MEASURES, CellDigest, digest_brief
 from harness.report.site import write_site
 from harness.store.baselines import BASELINES, read_baselines
 from harness.store.index import Index, open_index
 from harness.store.journal import list_runs
-from harness.store.rows import CellRow, Sketch
-from harness.trends.gather import judge_all
+from harness.store.rows import Sketch
+from harness.trends.gather import gather_series
 from ml.core.errors import MatrixError
-
-# A cell's page shows a year of nights and a little more.
-RUNS_SHOWN = 400
 
 
 def publish(reports: Path, *, everything: bool = False) -> Path:
@@ -27,24 +24,19 @@ def publish(reports: Path, *, everything: bool = False) -> Path:
     bands = read_baselines(reports / BASELINES)
     accepted = {key: band.since for key, band in bands.items()}
     with open_index(reports) as index:
-        trends = [trend for _, trend in judge_all(index, accepted)]
-        cells = {cell.cell: cell for cell in index.cells()}
-        series = index.all_series(MEASURES, RUNS_SHOWN)
+        gathered = list(gather_series(index, MEASURES, accepted))
         return write_site(
             reports,
             list_runs(reports),
-            series={(one.cell, one.measure): one for one in series},
-            trends=trends,
-            digests=lambda run: _find_digest(index, cells, run),
+            series={(one.cell, one.measure): one for one, _ in gathered},
+            trends=[trend for _, trend in gathered if trend is not None],
+            digests=lambda run: _find_digest(index, run),
             everything=everything,
         )
 
 
-def _find_digest(
-    index: Index, cells: dict[str, CellRow], run: str
-) -> tuple[Sketch, list[CellDigest]] | None:
+def _find_digest(index: Index, run: str) -> tuple[Sketch, list[CellDigest]] | None:
     try:
-        rows = index.results_of_run(run)
-        return index.sketch(run), [digest_row(cells[cell], row) for cell, row in rows.items()]
-    except (KeyError, MatrixError):
+        return index.sketch(run), [digest_brief(row) for row in index.briefs_of_run(run)]
+    except MatrixError:
         return None  # A run that was added meanwhile.

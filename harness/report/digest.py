@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +23,7 @@ from harness.report.pages import (
 from harness.report.text import OUTCOMES
 from harness.store.journal import JOURNAL, RunJournal
 from harness.store.record import Head, Record
-from harness.store.rows import CellRow, ResultRow, Sketch
+from harness.store.rows import Brief, Sketch
 from harness.store.series import Point, Series
 
 RUNS = "runs"
@@ -211,27 +212,27 @@ def digest_cell(record: Record) -> CellDigest:
     )
 
 
-def digest_row(cell: CellRow, row: ResultRow) -> CellDigest:
+def digest_brief(row: Brief) -> CellDigest:
     """Digest what the index has of a record; the result is that of the record."""
     return CellDigest(
-        cell=cell.cell,
-        dataset=cell.dataset or "",
-        algorithm=cell.algorithm or "",
-        framework=cell.framework or "",
-        mode=cell.mode or "",
-        task=cell.task or "",
+        cell=row.cell,
+        dataset=row.dataset or "",
+        algorithm=row.algorithm or "",
+        framework=row.framework or "",
+        mode=row.mode or "",
+        task=row.task or "",
         state=row.state,
         outcome=row.outcome,
         reason=row.reason[:REASON_CHARACTERS],
         reused=row.reused,
         metric=row.metric,
-        greater_is_better=row.greater_is_better is not False,
+        greater_is_better=row.greater_is_better != 0,
         value=row.value,
         spread=row.spread,
         fit=row.fit,
         seconds=row.seconds,
         peak_memory=row.peak_memory,
-        replicates=row.replicates,
+        replicates=tuple(json.loads(row.replicates)) if row.replicates else (),
     )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.store.record import End, Head, Record, Resumed, State, Timing, state_of
 from harness.store.series import Kind
@@ -76,6 +76,29 @@ class CellRow:
     framework: str | None
     mode: str | None
     task: str | None
+
+
+class Brief(NamedTuple):
+    """Hold of a cell's result in a run what a list of cells shows; the names are the columns'."""
+
+    cell: str
+    dataset: str | None
+    algorithm: str | None
+    framework: str | None
+    mode: str | None
+    task: str | None
+    state: State
+    outcome: Outcome
+    reason: str
+    reused: str | None
+    metric: str | None
+    greater_is_better: int | None
+    value: float | None
+    spread: float | None
+    fit: float | None
+    seconds: float
+    peak_memory: int | None
+    replicates: str | None
 
 
 @dataclass(frozen=True)

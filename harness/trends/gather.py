@@ -16,8 +16,8 @@ from ml.core.errors import MatrixError
 
 # What is judged; the other measures are parts of these, and are shown.
 JUDGED = ("score", "fit", "peak_memory")
-# More nights than any judgement looks back.
-RUNS_JUDGED = 200
+# A year of nights and a little more.
+RUNS_JUDGED = 400
 
 
 def judge_all(
@@ -27,8 +27,22 @@ def judge_all(
 
     ``accepted`` names, by cell and measure, the run whose level was accepted.
     """
+    for series, trend in gather_series(index, JUDGED, accepted):
+        assert trend is not None
+        yield series, trend
+
+
+def gather_series(
+    index: Index,
+    measures: Sequence[str],
+    accepted: Mapping[tuple[str, str], str] | None = None,
+) -> Iterator[tuple[Series, Trend | None]]:
+    """Yield the series of all cells in these measures, with a trend where they are judged."""
     reruns = index.reruns()
-    for series in index.all_series(JUDGED, last=RUNS_JUDGED):
+    for series in index.all_series(measures, last=RUNS_JUDGED):
+        if series.measure not in JUDGED:
+            yield series, None
+            continue
         confirmations = make_confirmations(series.cell, reruns.get(series.cell, ()))
         level = (accepted or {}).get((series.cell, series.measure))
         trend = judge_series(series, None, confirmations, accepted=level)

@@ -1,12 +1,12 @@
 """Hold training and distillation of each framework to a budget, as its warm worker does them.
 
-A budget is in multiples of a kernel that is timed before each round, so that it holds on a slower
-machine too. ``make perf`` runs this and keeps the timings as a run: `mlmatrix history` shows them.
+A budget is in multiples of the calibration kernel, which is timed beside each cell, so that it
+holds on a slower machine too. ``make perf`` runs this and keeps the timings as a run, which
+`mlmatrix history` shows.
 """
 
 import random
 import statistics
-import time
 
 import pytest
 
@@ -34,21 +34,6 @@ BUDGETS = {
     ("tensorflow", "distill"): 60,
     ("jax", "distill"): 60,
 }
-
-
-def kernel():
-    """Return the seconds of some work of the interpreter and of numpy, as a training has both."""
-    import numpy as np
-
-    values = np.random.default_rng(0).standard_normal(100_000)
-    started = time.perf_counter()
-    total = 0
-    for step in range(60_000):
-        total += step * step
-    # No product of matrices: numpy would give it all cores.
-    for _ in range(8):
-        np.sort(np.tanh(values))
-    return time.perf_counter() - started
 
 
 @pytest.fixture(scope="session")
@@ -80,23 +65,22 @@ def find(name, framework):
 def measure(benchmark, executor, framework, mode, request):
     if benchmark.disabled:
         pytest.skip("timings are taken alone, without xdist")
-    calibrations, responses = [], []
+    responses = []
     benchmark.pedantic(
         lambda: responses.append(executor.send(framework, mode, request, 300.0).response),
-        setup=lambda: calibrations.append(kernel()),
         rounds=ROUNDS,
         warmup_rounds=1,
     )
     assert [type(response) for response in responses] == [TrainResult] * (ROUNDS + 1), responses
-    beside = calibrations[-ROUNDS:]
+    beside = [response.calibration_seconds for response in responses[-ROUNDS:]]
     calibration = statistics.median(beside)
     benchmark.extra_info["calibration_seconds"] = calibration
-    # Each round by the kernel just before it, since the machine's load comes and goes.
+    # Each round by the kernel beside it, since the machine's load comes and goes.
     ratios = [t / c for t, c in zip(benchmark.stats.stats.data, beside, strict=True)]
     multiple = statistics.median(ratios)
     benchmark.extra_info["multiple"] = multiple
     budget = BUDGETS[framework, mode]
-    assert multiple <= budget, f"{multiple:.1f} kernels of {calibration:.4f} s, budget {budget}"
+    assert multiple <= budget, f"{multiple:.1f} kernels of {calibration:.6f} s, budget {budget}"
 
 
 @pytest.mark.parametrize("framework", ["sklearn", "pytorch", "tensorflow", "jax"])
