@@ -145,7 +145,7 @@ def _make_digest(
         dirty=bool(head and head.git_dirty),
         stem=name_file("run", summary.name),
         stamp=stamp,
-        failures=tuple((name, number) for name, number in failures.items() if number),
+        failures=tuple((name, number) for name, number in sorted(failures.items()) if number),
     )
 
 
@@ -167,7 +167,9 @@ def write_cells(
             ],
             "packages": sorted(head.packages.items()) if head else [],
             "columns": list(CellDigest.__dataclass_fields__),
-            "cells": [list(vars(cell).values()) for cell in cells],
+            "cells": [
+                list(vars(cell).values()) for cell in sorted(cells, key=lambda cell: cell.cell)
+            ],
         },
     )
 
