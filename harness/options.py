@@ -55,7 +55,7 @@ class Settings(NamedTuple):
     executor: str = "local"
     ray_address: str | None = None
     summaries: tuple[Path, ...] = ()
-    confirm: float = 600.0
+    confirm: float = 300.0
 
     @property
     def runtime(self) -> RuntimeSpec:
@@ -116,7 +116,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--matrix-confirm",
         metavar="S",
         help="seconds that may be spent, when the tests have ended, on training cells again whose "
-        "time or memory stands out, to be sure before it is told (default: 600; 0: none)",
+        "time or memory stands out, to be sure before it is told (default: 300; 0: none)",
     )
     group.addoption(
         "--matrix-memory",
@@ -199,7 +199,7 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini("matrix_seconds", "training time budget of a cell", default="60")
     parser.addini("matrix_timeout", "hard time limit of a cell", default="300")
     parser.addini(
-        "matrix_confirm", "seconds for training suspect cells again at the end", default="600"
+        "matrix_confirm", "seconds for training suspect cells again at the end", default="300"
     )
     parser.addini("matrix_memory", "resident memory that a cell may use, in MiB", default="")
     parser.addini("matrix_isolation", "warm, fresh or none", default="warm")
