@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +22,8 @@ ISOLATIONS = ("warm", "fresh", "none")
 EXECUTORS = ("local", "ray")
 RETRIED = ("error", "timeout", "out_of_memory", "crashed")
 NEWEST = "newest"
+FOLDER_OPTIONS = ("--matrix-reports", "--matrix-data", "--matrix-summary")
+INI_FILES = ("pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
 
 # The sides of a cell by which the command line selects, and their patterns.
 Selection = dict[str, tuple[str, ...]]
@@ -230,6 +233,7 @@ def read_settings(config: pytest.Config) -> Settings:
             "--matrix-ray-address: cells run on a Ray cluster with --matrix-executor ray only; "
             "give it too"
         )
+    _check_root(config)
     required = config.getoption("matrix_require")
     return Settings(
         root=config.rootpath,
@@ -264,6 +268,24 @@ def read_settings(config: pytest.Config) -> Settings:
         summaries=_summaries(config),
         confirm=_number(config, "matrix_confirm", least=0),
     )
+
+
+def _check_root(config: pytest.Config) -> None:
+    """Refuse a folder after an option that pytest has taken for the place of the tests.
+
+    It looks for its root before it knows a plugin's options, so that a separate value which
+    exists is a path to it, and the project's ini file may go unseen.
+    """
+    given = [str(part) for part in config.invocation_params.args]
+    here = config.invocation_params.dir
+    if config.inipath is not None or not any((here / name).is_file() for name in INI_FILES):
+        return
+    for option, value in pairwise(given):
+        if option in FOLDER_OPTIONS and Path(here, value).exists():
+            raise pytest.UsageError(
+                f"{option} {value}: pytest took {value} for a place of tests, and found no ini "
+                f"file from there; write it as one word: {option}={value}"
+            )
 
 
 def _runtime(config: pytest.Config) -> tuple[Given, ...]:

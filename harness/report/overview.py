@@ -20,6 +20,7 @@ from harness.report.pages import (
     report_test,
     write_headline,
 )
+from harness.report.sayings import say_what_changes_share, say_where_frameworks_drift
 from harness.report.text import count
 from harness.report.trendwords import (
     write_commits,
@@ -343,4 +344,6 @@ def _write_sayings(
             if trends
             else "No series was judged, so nothing is said of scores, times and memory."
         )
+    sayings += say_what_changes_share(trends, run.records)
+    sayings += say_where_frameworks_drift(run.records)
     return tuple(sayings)

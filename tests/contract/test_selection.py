@@ -90,3 +90,15 @@ def test_a_list_runs_nothing_and_tells_what_was_left_out_and_why(project, argume
         consecutive=True,
     )
     assert not (project.path / "reports").exists()
+
+
+def test_a_folder_that_pytest_takes_for_its_root_is_refused_with_the_remedy(pytester, tmp_path):
+    pytester.makeini("[pytest]")
+    pytester.makepyfile("def test_one(): pass")
+    elsewhere = tmp_path / "reports"
+    elsewhere.mkdir()
+    result = pytester.runpytest_subprocess("--matrix-reports", str(elsewhere))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*write it as one word: --matrix-reports={elsewhere}*"])
+    joined = pytester.runpytest_subprocess(f"--matrix-reports={elsewhere}")
+    joined.stdout.fnmatch_lines(["*configfile: tox.ini*"])
