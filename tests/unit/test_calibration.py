@@ -3,7 +3,6 @@ import statistics
 import pytest
 
 from ml.core.calibration import BURSTS, Calibration
-from ml.sklearn import handle_train_request
 
 pytestmark = pytest.mark.unit
 
@@ -21,6 +20,8 @@ def test_the_median_of_all_bursts_is_told(monkeypatch):
 
 
 def test_a_result_has_the_seconds_that_the_kernel_took_beside_it():
+    from ml.sklearn import handle_train_request
+
     values = list(range(40))
     payload = {
         "data": {
