@@ -69,11 +69,12 @@ def test_a_run_without_a_past_trains_nothing_again(pytester):
     assert [isinstance(record, Record) for record in run.records] == [True]
 
 
-def test_a_real_change_is_confirmed_by_reruns_in_the_journal(pytester):
+@pytest.mark.parametrize("spread", [(), ("-n1",)], ids=["alone", "xdist"])
+def test_a_real_change_is_confirmed_by_reruns_in_the_journal(pytester, spread):
     pytester.makepyfile(TESTS)
     run_once(pytester)
-    make_past(pytester.path, 40, 0.2)
-    result, _, reruns = run_once(pytester)
+    make_past(pytester.path, 40, 0.01)
+    result, _, reruns = run_once(pytester, *spread)
     result.stdout.fnmatch_lines(["*1 cell suspect of a change; training again to be sure*"])
     assert 3 <= len(reruns) <= 12
     assert all(line.outcome == "ok" and line.calibration_seconds > 0 for line in reruns)
@@ -86,7 +87,7 @@ def test_a_real_change_is_confirmed_by_reruns_in_the_journal(pytester):
 def test_without_seconds_for_it_a_cell_stays_suspect(pytester):
     pytester.makepyfile(TESTS)
     run_once(pytester)
-    make_past(pytester.path, 40, 0.2)
+    make_past(pytester.path, 40, 0.01)
     result, _, reruns = run_once(pytester, "--matrix-confirm=0.000001")
     assert reruns == []
     result.stdout.fnmatch_lines(
