@@ -36,7 +36,7 @@ COLUMNS: dict[str, str] = {
     **dict.fromkeys(("fit", "predict", "prepare", "load", "rows_per_second"), "double"),
     **dict.fromkeys(("peak_memory", "artifact_bytes"), "int64"),
     "calibration": "double",
-    **dict.fromkeys(("data", "entry", "device", "distillation"), "string"),
+    **dict.fromkeys(("data", "entry", "scale", "device", "distillation"), "string"),
 }
 
 

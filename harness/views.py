@@ -98,7 +98,7 @@ def describe_history(
                 write_value(series.measure, point.value) if point else NOTHING,
                 change,
                 spread,
-                "" if point else _shorten(_why_none(series, row)),
+                "" if point else _shorten(_why_none(series, row, results)),
             )
         )
         before = point.value if point else before
@@ -113,7 +113,12 @@ def history_as_json(series: Series, results: Mapping[str, ResultRow]) -> dict[st
     """Return a series as plain values, and beside it the runs that have no value, and why."""
     known = {point.run for point in series.points}
     without = [
-        {"run": run, "state": row.state, "outcome": row.outcome, "reason": _why_none(series, row)}
+        {
+            "run": run,
+            "state": row.state,
+            "outcome": row.outcome,
+            "reason": _why_none(series, row, results),
+        }
         for run, row in results.items()
         if run not in known
     ]
@@ -279,9 +284,11 @@ def _ending(run: RunRow) -> str:
     return f"{text}, {count(len(run.damage), 'line')} damaged" if run.damage else text
 
 
-def _why_none(series: Series, row: ResultRow) -> str:
+def _why_none(series: Series, row: ResultRow, results: Mapping[str, ResultRow]) -> str:
     if row.outcome != "ok":
         return f"{row.outcome}: {row.reason}"
+    if series.points and row.scale != results[series.points[-1].run].scale:
+        return "another budget or number of replicates"
     if series.kind != "metric" and row.reused is not None:
         return f"reused of {row.reused}"
     if series.kind != "metric" and not row.timed:

@@ -169,9 +169,9 @@ class Index:
     def series(self, cell: str, measure: str) -> Series:
         """Return a cell's measure over runs.
 
-        A reused record has no point in a series of times or memory, nor has a training that
-        went on from a checkpoint; a score has none where the metric was another than today's, or
-        the clock stopped a replicate.
+        All points have the scale of the newest: its budget and replicates. A reused record has no
+        point in a series of times or memory, nor has a training that went on from a checkpoint; a
+        score has none where the metric was another than today's, or the clock stopped a replicate.
         Raises MatrixError for a cell or measure that is unknown.
         """
         found = list(self._series([measure], self._cell_id(cell), None))

@@ -26,12 +26,15 @@ class Facts(NamedTuple):
     calibration: float | None
     data: str
     entry: str
+    scale: str
     device: str | None
 
 
 def make_series(cell: str, measure: str, rows: Sequence[tuple[RunRow, Facts, float]]) -> Series:
     """Return a cell's measure as the rows of its runs have it, the oldest first."""
     kind = MEASURES[measure][1]
+    # A run of fewer rows or replicates, as in a pull request, says nothing of the nights.
+    rows = [row for row in rows if row[1].scale == rows[-1][1].scale]
     greater = measure in GREATER
     if kind != "metric":
         rows = [row for row in rows if row[1].timed]

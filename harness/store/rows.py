@@ -14,6 +14,8 @@ from ml.core.contracts import Outcome
 
 # What a request says of the machine it runs on and of places there, not of the training.
 ELSEWHERE = ("id", "data", "runtime", "artifact_dir", "checkpoint", "schema_version")
+# What says how much is trained and how often, and not what.
+SCALE = ("budget", "replicates")
 # A measure's column, and its kind; a metric's direction stands in its rows.
 MEASURES: dict[str, tuple[str, Kind]] = {
     "score": ("value", "metric"),
@@ -119,7 +121,8 @@ class ResultRow:
     record, nor of a training that went on from a checkpoint. ``cut`` says that a replicate was
     stopped by the clock, so that its score would not come again. Times are seconds over all
     replicates. ``commit`` is that of the session that ran the cell. ``data`` and ``entry`` are
-    short hashes of the table's content and of what was asked. ``distillation`` has what the
+    short hashes of the table's content and of what was asked, ``scale`` of how much: the budget and
+    the number of replicates. ``distillation`` has what the
     record says of teachers and student, None for another mode.
     """
 
@@ -154,6 +157,7 @@ class ResultRow:
     calibration: float | None
     data: str
     entry: str
+    scale: str
     device: str | None
     distillation: Mapping[str, Any] | None
 
@@ -202,6 +206,7 @@ def row_of_record(
         calibration=result.calibration_seconds if result else None,
         data=result.data.content_sha256[:16] if result else "",
         entry=hash_entry(record.request),
+        scale=_hash([record.request.get(name) for name in SCALE]),
         device=result.device if result else None,
         distillation=_distillation(record),
     )
@@ -228,6 +233,7 @@ def row_of_timing(timing: Timing, start: int, size: int, head: Head | None) -> R
         "calibration": timing.calibration_seconds,
         "data": "",
         "entry": _hash({"name": timing.name, "parameters": timing.parameters}),
+        "scale": "",
     }
     return ResultRow(**values)
 

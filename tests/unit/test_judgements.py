@@ -77,6 +77,21 @@ def test_what_the_clock_stopped_is_no_value_to_compare(tmp_path, capsys):
     assert out.splitlines()[4].endswith("a replicate was stopped by its time budget")
 
 
+def test_a_run_of_another_budget_is_not_compared(tmp_path, capsys):
+    reports = make_runs(tmp_path, [0.9, 0.8, 0.9, 0.9])
+    cell, _ = cell_of(reports)
+    for place, path in enumerate(sorted(reports.glob("runs/*/records.jsonl"))):
+        if place == 1:
+            text = path.read_text()
+            line = json.loads(text.splitlines()[1])
+            rows = line["request"]["budget"]["rows"]
+            path.write_text(text.replace(f'"rows":{rows},', f'"rows":{rows + 1},'))
+    assert run(capsys, "trends", "--reports", reports)[1].count("\n") == 1
+    _, out, _ = run(capsys, "history", cell, "--reports", reports)
+    assert out.splitlines()[0].endswith("3 values")
+    assert "another budget" in out.splitlines()[3]
+
+
 def test_an_accepted_level_is_no_longer_told_and_is_what_scores_are_held_to(tmp_path, capsys):
     reports = make_runs(tmp_path, [0.9, 0.9, 0.8])
     cell, _ = cell_of(reports)
