@@ -48,6 +48,8 @@ def find_suspects(reports: Path, run: str) -> list[Suspect]:
     """Return the suspect cells of a run, those that were quickest first."""
     found: dict[str, Suspect] = {}
     with open_index(reports) as index:
+        if len(index.runs("matrix")) <= Rule().minimum_history:
+            return []
         reruns = index.reruns()
         for series, trend in judge_all(index):
             if trend.state != "suspect" or series.points[-1].run != run:

@@ -83,11 +83,11 @@ def update_baselines(options: argparse.Namespace) -> int:
 
 
 def _judge(index: Index, reports: Path, pattern: str) -> Iterator[Trend]:
-    from harness.trends.gather import judge_all
+    from harness.trends.gather import judge_all, with_blame
 
     index.run(None)
     accepted: Mapping[tuple[str, str], Any] = read_baselines(reports / BASELINES)
     places = {key: band.since for key, band in accepted.items()}
     for series, trend in judge_all(index, places):
         if fnmatchcase(series.cell, pattern):
-            yield trend
+            yield with_blame(index, series, trend)

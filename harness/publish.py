@@ -11,7 +11,7 @@ from harness.store.baselines import BASELINES, read_baselines
 from harness.store.index import Index, open_index
 from harness.store.journal import list_runs
 from harness.store.rows import Sketch
-from harness.trends.gather import gather_series
+from harness.trends.gather import gather_series, with_blame
 from ml.core.errors import MatrixError
 
 
@@ -23,11 +23,13 @@ def publish(reports: Path, *, everything: bool = False) -> Path:
     without jinja2 or plotly.
     """
     # Millions of points live until the end; to look through them for garbage finds none.
+    collects = gc.isenabled()
     gc.disable()
     try:
         return _publish(reports, everything)
     finally:
-        gc.enable()
+        if collects:
+            gc.enable()
 
 
 def _publish(reports: Path, everything: bool) -> Path:
@@ -39,7 +41,7 @@ def _publish(reports: Path, everything: bool) -> Path:
             reports,
             list_runs(reports),
             series={(one.cell, one.measure): one for one, _ in gathered},
-            trends=[trend for _, trend in gathered if trend is not None],
+            trends=[with_blame(index, one, trend) for one, trend in gathered if trend is not None],
             digests=lambda run: _find_digest(index, run),
             everything=everything,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -47,12 +46,12 @@ class Change:
 
     cell: str
     link: str
-    measure: str
-    effect: str
-    interval: str
-    since: str
-    commits: str
-    evidence: str
+    measure: str = ""
+    effect: str = ""
+    interval: str = ""
+    since: str = ""
+    commits: str = ""
+    evidence: str = ""
     report: CellReport | None = None
     blame: Blame | None = None
 
@@ -220,12 +219,6 @@ def _group_failures(
             Change(
                 cell=record.cell,
                 link=link_cell(record.cell),
-                measure="",
-                effect="",
-                interval="",
-                since="",
-                commits="",
-                evidence="",
                 report=report_cell(record, link_cell(record.cell)),
             )
             for record in (*failed, *missing)
@@ -241,11 +234,6 @@ def _group_failures(
         Change(
             cell=record.cell,
             link=link_cell(record.cell),
-            measure="",
-            effect="",
-            interval="",
-            since="",
-            commits="",
             evidence=f"was: {old.outcome_word}" + (f": {old.reason}" if old.reason else ""),
         )
         for record in run.records
@@ -329,13 +317,13 @@ def _write_sayings(
     elif base is None:
         sayings.append("No earlier run finished with cells, so there is none to compare with.")
     else:
-        now = Counter(record.cell for record in run.records)
+        now = {record.cell for record in run.records}
         missing = [cell for cell in base[1] if cell not in now]
         if missing:
             sayings.append(
                 f"{count(len(missing), 'cell')} of the run {base[0].name} did not run this time."
             )
-        fresh = [cell for cell in now if cell not in base[1]]
+        fresh = now - base[1].keys()
         if fresh:
             sayings.append(f"{count(len(fresh), 'cell')} ran that the run before did not have.")
     if runs > 1:

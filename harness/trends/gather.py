@@ -9,7 +9,7 @@ from typing import Any
 from harness.store.index import Index
 from harness.store.rows import RerunRow
 from harness.store.series import Series
-from harness.trends.blame import Blame, Side, blame
+from harness.trends.blame import Side, blame
 from harness.trends.judge import judge_series
 from harness.trends.trend import Confirmation, Trend
 from ml.core.errors import MatrixError
@@ -23,7 +23,7 @@ RUNS_JUDGED = 400
 def judge_all(
     index: Index, accepted: Mapping[tuple[str, str], str] | None = None
 ) -> Iterator[tuple[Series, Trend]]:
-    """Yield the series of all cells in the judged measures, each with its trend and its blame.
+    """Yield the series of all cells in the judged measures, each with its trend.
 
     ``accepted`` names, by cell and measure, the run whose level was accepted.
     """
@@ -45,10 +45,7 @@ def gather_series(
             continue
         confirmations = make_confirmations(series.cell, reruns.get(series.cell, ()))
         level = (accepted or {}).get((series.cell, series.measure))
-        trend = judge_series(series, None, confirmations, accepted=level)
-        if trend.state != "unchanged":
-            trend = replace(trend, blame=_explain(index, series, trend))
-        yield series, trend
+        yield series, judge_series(series, None, confirmations, accepted=level)
 
 
 def make_confirmations(cell: str, rows: Sequence[RerunRow]) -> list[Confirmation]:
@@ -71,14 +68,15 @@ def make_confirmations(cell: str, rows: Sequence[RerunRow]) -> list[Confirmation
     ]
 
 
-def _explain(index: Index, series: Series, trend: Trend) -> Blame | None:
-    if trend.since is None:
-        return None
+def with_blame(index: Index, series: Series, trend: Trend) -> Trend:
+    """Return a trend with what else changed between its runs; it reads their records."""
+    if trend.state == "unchanged" or trend.since is None:
+        return trend
     before, after = trend.since.run_before, trend.since.run_after
     if before == after:
-        return None
+        return trend
     old, new = _side(index, series, before), _side(index, series, after)
-    return blame(series.cell, old, new, series.kind)
+    return replace(trend, blame=blame(series.cell, old, new, series.kind))
 
 
 def _side(index: Index, series: Series, name: str) -> Side:
