@@ -78,7 +78,7 @@ def test_a_change_up_to_the_accepted_run_is_told_no_longer(reports):
     assert told
     band = Band(1.0, 0.5, 1.5, 3, since=runs[0], environment="e", entry="r")
     write_baselines(reports / "baselines.json", dict.fromkeys(told, band))
-    publish(reports, everything=True)
+    publish(reports)
     for cell, measure in told:
         shown = {one["measure"]: one for one in read_cell(reports, cell)["measures"]}
         assert shown[measure]["trend"]["state"] == "unchanged"
