@@ -4,27 +4,42 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, TypeAdapter, model_validator
+from pydantic import Field, PositiveInt, TypeAdapter
 
+from ml.core.rules import DescriptorData as DescriptorData
+from ml.core.rules import ForecastRule as ForecastRule
+from ml.core.rules import FunctionData as FunctionData
+from ml.core.rules import InlineData as InlineData
+from ml.core.rules import SplitRule as SplitRule
+from ml.core.rules import TableRules as TableRules
+from ml.core.rules import Task as Task
+from ml.core.rules import check_rules as check_rules
 from ml.core.specs import CheckpointSpec as CheckpointSpec
 from ml.core.specs import Contract as Contract
-from ml.core.specs import Count, Fraction, NotNegative, Positive
 from ml.core.specs import EstimatorSpec as EstimatorSpec
 from ml.core.specs import ImportedSpec as ImportedSpec
 from ml.core.specs import ModelSpec as ModelSpec
 from ml.core.specs import Name as Name
 from ml.core.specs import NetworkSpec as NetworkSpec
+from ml.core.specs import NotNegative, Positive
 from ml.core.specs import OptimizerSpec as OptimizerSpec
 from ml.core.specs import PreprocessingSpec as PreprocessingSpec
 from ml.core.specs import RuntimeSpec as RuntimeSpec
 from ml.core.specs import Scalar as Scalar
 from ml.core.specs import ScheduleSpec as ScheduleSpec
 from ml.core.specs import Target as Target
+from ml.core.trials import Choice as Choice
+from ml.core.trials import Dimension as Dimension
+from ml.core.trials import FloatRange as FloatRange
+from ml.core.trials import IntRange as IntRange
+from ml.core.trials import SearchSpace as SearchSpace
+from ml.core.trials import SweepInfo as SweepInfo
+from ml.core.trials import SweepSpec as SweepSpec
+from ml.core.trials import Trial as Trial
 
 SCHEMA_VERSION = 1
 
 Framework = Literal["sklearn", "pytorch", "tensorflow", "jax"]
-Task = Literal["classification", "regression", "forecasting"]
 Mode = Literal["train", "sweep", "distill"]
 Outcome = Literal[
     "ok",
@@ -36,99 +51,6 @@ Outcome = Literal[
     "data_invalid",
     "unavailable",
 ]
-
-
-class SplitRule(Contract):
-    """Say how rows are parted into train, validation and test.
-
-    ``random`` is stratified by class where the task is a classification; ``time`` tests on
-    the newest rows by ``column``; ``group`` never parts the rows that share ``column``.
-    ``test_fraction`` is of all rows, ``validation_fraction`` of the rows left for training.
-    """
-
-    rule: Literal["random", "time", "group"] = "random"
-    column: str | None = None
-    test_fraction: Fraction = 0.25
-    validation_fraction: Fraction = 0.15
-
-
-class ForecastRule(Contract):
-    """Say what a time step is, which column names the series, and how far ahead to look.
-
-    ``season``, ``horizon`` and ``lags`` are counted in periods. A forecast of period t may use
-    the target up to t - horizon. Each lag, of at least the horizon, adds one feature: the target
-    of the same series that many periods earlier (the mean, where a period has several rows).
-    """
-
-    period: Literal["day", "week", "month", "quarter", "year", "step"]
-    season: Count
-    horizon: Count = 1
-    series: str | None = None
-    lags: tuple[Count, ...] = ()
-
-    @model_validator(mode="after")
-    def _lags_are_known(self) -> ForecastRule:
-        early = [lag for lag in self.lags if lag < self.horizon]
-        if early:
-            raise ValueError(f"lags {early} are not known {self.horizon} periods ahead (horizon)")
-        return self
-
-    def lag_features(self, target: str) -> dict[str, int]:
-        """Return the lags by the names of their features, in the order given."""
-        return {f"{target}_lag_{lag}": lag for lag in self.lags}
-
-    def window(self, target: str) -> tuple[str, ...]:
-        """Return the names of the lags' features, from the oldest value to the newest."""
-        features = self.lag_features(target)
-        return tuple(sorted(features, key=lambda name: -features[name]))
-
-
-def check_rules(task: Task, split: SplitRule, forecast: ForecastRule | None) -> None:
-    """Raise ValueError where a dataset's task, split and forecast rules contradict each other."""
-    if (task == "forecasting") != (forecast is not None):
-        raise ValueError("a [forecast] table belongs to task = 'forecasting', and only there")
-    if task == "forecasting" and split.rule != "time":
-        raise ValueError("a forecasting dataset needs split.rule = 'time'")
-    if split.rule != "random" and split.column is None:
-        raise ValueError(f"split.rule = {split.rule!r} needs split.column")
-
-
-class DescriptorData(Contract):
-    """Point at a dataset by the path of its TOML descriptor."""
-
-    kind: Literal["descriptor"] = "descriptor"
-    path: str
-
-
-class TableRules(Contract):
-    """Say what a table is made for whose values are typed already."""
-
-    id: Name
-    task: Task
-    target: str
-    positive: str | None = None
-    split: SplitRule = SplitRule()
-    forecast: ForecastRule | None = None
-
-    @model_validator(mode="after")
-    def _rules_agree(self) -> TableRules:
-        check_rules(self.task, self.split, self.forecast)
-        return self
-
-
-class InlineData(TableRules):
-    """Carry a small table in the request itself: column name to its values, None is missing."""
-
-    kind: Literal["inline"] = "inline"
-    id: Name = "inline"
-    columns: dict[str, tuple[Scalar, ...]]
-
-
-class FunctionData(TableRules):
-    """Name a function of the user's project that returns the table as a pandas DataFrame."""
-
-    kind: Literal["function"] = "function"
-    function: Target
 
 
 class Budget(Contract):
@@ -187,6 +109,17 @@ class DistillRequest(TrainRequest):
     teachers: Annotated[tuple[TeacherSpec, ...], Field(min_length=1, max_length=8)]
     temperature: Annotated[float, Field(ge=0.1, le=100)] = 2.0
     soft_share: Annotated[float, Field(ge=0, le=1)] = 0.7
+
+
+class SweepRequest(TrainRequest):
+    """Ask for the best model of a search space: search, refit the winner, and measure it.
+
+    Trials are trained and chosen on the training and validation rows of the first split. The
+    winner is refitted ``replicates`` times from other initial weights and row orders, and measured
+    on the test rows of that split, which no trial has seen.
+    """
+
+    sweep: SweepSpec
 
 
 class ErrorInfo(Contract):
@@ -315,7 +248,8 @@ class TrainResult(Contract):
     """Answer a train or distill request; ``metric`` is the one by which the cell is judged.
 
     In a distillation everything is the student's, but for ``distillation`` and the peak memory,
-    which is that of teaching, too; its phase prepare has the making of the soft targets.
+    which is that of teaching, too; its phase prepare has the making of the soft targets. In a
+    sweep everything is the tuned model's, but for ``sweep`` and the peak memory.
     ``parity`` is there for networks, None for estimators. ``device`` is the one that was used,
     "cpu" or "cuda:0", or "unknown" in a result of before it was recorded. ``calibration_seconds``
     is what a fixed piece of work took beside the cell (``ml.core.calibration``), None in a result
@@ -338,6 +272,7 @@ class TrainResult(Contract):
     artifact_bytes: Annotated[int, Field(ge=0)]
     artifact: str | None = None
     distillation: DistillationInfo | None = None
+    sweep: SweepInfo | None = None
     parity: ParityTrace | None = None
     warnings: tuple[str, ...] = ()
     versions: dict[str, str]

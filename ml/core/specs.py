@@ -30,13 +30,15 @@ class RuntimeSpec(Contract):
     ``auto`` is the accelerator that a framework finds, else the CPU. ``threads`` are those of
     one worker. ``deterministic`` asks for equal numbers on every repetition; false allows
     other numbers and does not call for them. ``compilation`` is for a framework that can both
-    compile an epoch and go without; ``auto`` decides by an estimate.
+    compile an epoch and go without; ``auto`` decides by an estimate. ``models_at_once`` is how
+    many models of equal shape are trained as one computation at most, 0 for what pays.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Annotated[int, Field(ge=1, le=512)] = 1
     deterministic: bool = True
     compilation: Literal["auto", "always", "never"] = "auto"
+    models_at_once: Annotated[int, Field(ge=0, le=64)] = 0
 
 
 class PreprocessingSpec(Contract):
