@@ -14,6 +14,7 @@ from harness.report.files import name_file
 from harness.report.frame import link_cell
 from harness.report.pages import name_anchor
 from harness.report.parity import build_ladder
+from harness.report.sweeppanel import build_panel
 from harness.report.trendwords import (
     SYMBOLS,
     choose_worst,
@@ -140,14 +141,16 @@ def build_newest(
 
     ``siblings`` are the run's records of the same dataset, algorithm and mode, in whichever
     framework; ``compared`` the comparisons that the cell is part of. The record stands there as
-    text, as JavaScript would lose the last digits of a seed.
+    text, as JavaScript would lose the last digits of a seed. A sweep's trials are in it.
     """
     ladder = build_ladder(record.cell, compared)
+    panel = build_panel(record)
     return {
         "run": run,
         "record": record.model_dump_json(),
         "siblings": [_build_sibling(one, record) for one in siblings],
         "ladder": asdict(ladder) if ladder else None,
+        "sweep": asdict(panel) if panel else None,
     }
 
 

@@ -20,6 +20,7 @@ from harness.report.pages import (
     list_unexplained,
     summarize_run,
 )
+from harness.report.sweeps import SweepLine
 from harness.report.text import OUTCOMES
 from harness.store.journal import JOURNAL, RunJournal
 from harness.store.record import Head, Record
@@ -29,7 +30,7 @@ from harness.store.series import Point, Series
 RUNS = "runs"
 GATE = "gate failed"
 # Whoever changes what a digest holds counts this up; digests of another version are made again.
-DIGEST_VERSION = 2
+DIGEST_VERSION = 3
 REASON_CHARACTERS = 300
 MEASURES = ("score", "fit", "seconds", "peak_memory")
 
@@ -73,7 +74,8 @@ class RunDigest:
     """Hold a run's line in the list of runs; its cells stand in the data file ``stem``.
 
     ``stamp`` is its journal's time and size when it was read. ``failures`` count failed cells
-    by outcome, and ``GATE`` those that only a gate fails.
+    by outcome, and ``GATE`` those that only a gate fails. ``sweeps`` counts the cells that are
+    sweeps, but for those that were unavailable.
     """
 
     summary: RunSummary
@@ -83,6 +85,7 @@ class RunDigest:
     stem: str
     stamp: tuple[int, int]
     failures: tuple[tuple[str, int], ...]
+    sweeps: int
 
     def as_json(self) -> dict[str, Any]:
         """Return the digest as JSON values."""
@@ -146,13 +149,21 @@ def _make_digest(
         stem=name_file("run", summary.name),
         stamp=stamp,
         failures=tuple((name, number) for name, number in sorted(failures.items()) if number),
+        sweeps=sum(cell.mode == "sweep" and cell.state != "unavailable" for cell in cells),
     )
 
 
 def write_cells(
-    reports: Path, head: Head | None, digest: RunDigest, cells: Sequence[CellDigest]
+    reports: Path,
+    head: Head | None,
+    digest: RunDigest,
+    cells: Sequence[CellDigest],
+    sweeps: Sequence[SweepLine] | None,
 ) -> None:
-    """Write a run's data file: its environment and its cells, for comparing it with others."""
+    """Write a run's data file: its environment and its cells, for comparing it with others.
+
+    ``sweeps`` is None where the run was not read, as the index does not have them.
+    """
     machine = describe_machine(head) if head else ()
     write_data(
         reports,
@@ -170,6 +181,7 @@ def write_cells(
             "cells": [
                 list(vars(cell).values()) for cell in sorted(cells, key=lambda cell: cell.cell)
             ],
+            "sweeps": None if sweeps is None else [asdict(one) for one in sweeps],
         },
     )
 

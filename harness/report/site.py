@@ -6,7 +6,7 @@ its digest beside them, so that a night costs its own run and not those before i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,11 @@ from harness.report.heatmap import STEPS
 from harness.report.overview import build_overview, choose_summary
 from harness.report.pages import RunPage, build_run_page
 from harness.report.runspage import build_runs_page
+from harness.report.sweeps import SweepLine, build_sweeps
+from harness.report.tuned import Swept
 from harness.store.journal import JOURNAL, RunJournal, read_run
 from harness.store.ladder import list_comparisons
-from harness.store.record import Head
+from harness.store.record import Head, Record, parse_line
 from harness.store.rows import Sketch
 from harness.store.series import Series
 from harness.trends.trend import Trend
@@ -135,9 +137,11 @@ def write_site(
     listed = [site.digests[folder.name] for folder in site.folders]
     write_digests(reports, listed)
     _write_cell_data(site, series, trends)
-    totals = [digest.summary.totals for digest in listed]
-    sizes = [one.cells - one.unavailable for one in totals]
-    write_comparisons(reports, [newest, *runs[1:]], sizes, _find_runs(site))
+    totals = [(digest.summary.totals, digest.sweeps) for digest in listed]
+    sizes = [one.cells - one.unavailable - sweeps for one, sweeps in totals]
+    write_comparisons(
+        reports, [newest, *runs[1:]], sizes, _find_runs(site), list(_read_sweeps(site))
+    )
     _write_pages(site, newest, listed, trends)
     return reports / PAGE
 
@@ -213,13 +217,14 @@ def _read_changed(
         if indexed is not None:
             sketch, cells = indexed
             digest = digest_sketch(sketch, cells, stamp)
-            _take_up(site, sketch.head, digest, cells, place)
+            _take_up(site, sketch.head, digest, cells, place, None if digest.sweeps else ())
             continue
         run = given if isinstance(given, RunJournal) else read_run(given)
         site.hold(run)
         if is_new or place == 0:
             cells = [digest_cell(record) for record in run.records]
-            _take_up(site, run.head, digest_run(run, cells, stamp), cells, place)
+            sweeps = build_sweeps(run.records)
+            _take_up(site, run.head, digest_run(run, cells, stamp), cells, place, sweeps)
             if place < RECORDS_KEPT:
                 texts = {record.cell: record.model_dump_json() for record in run.records}
                 write_data(site.reports, name_file("records", folder.name), texts)
@@ -238,11 +243,16 @@ def _read_changed(
 
 
 def _take_up(
-    site: _Site, head: Head | None, digest: RunDigest, cells: Sequence[CellDigest], place: int
+    site: _Site,
+    head: Head | None,
+    digest: RunDigest,
+    cells: Sequence[CellDigest],
+    place: int,
+    sweeps: Sequence[SweepLine] | None,
 ) -> None:
     run = digest.summary.name
     site.digests[run] = digest
-    write_cells(site.reports, head, digest, cells)
+    write_cells(site.reports, head, digest, cells, sweeps)
     for cell in cells:
         site.stale.add(cell.cell)
         known = site.cells.get(cell.cell)
@@ -312,12 +322,27 @@ def _write_pages(
 
 
 def _find_runs(site: _Site) -> dict[str, str]:
-    """Return the newest run of each dataset."""
+    """Return the newest run of each dataset; one of sweeps alone where there is no other."""
     found: dict[str, str] = {}
-    for run, digest in site.cells.values():
+    cells = site.cells.values()
+    others = {digest.dataset for _, digest in cells if digest.mode != "sweep"}
+    for run, digest in cells:
+        if digest.mode == "sweep" and digest.dataset in others:
+            continue
         known = found.setdefault(digest.dataset, run)
         found[digest.dataset] = min(known, run, key=site.places.__getitem__)
     return found
+
+
+def _read_sweeps(site: _Site) -> Iterator[Swept]:
+    """Read each sweep's newest record from what its cell's page loads."""
+    for cell, (run, digest) in site.cells.items():
+        if digest.mode != "sweep":
+            continue
+        stored = read_data(site.reports, name_file("cell", cell))
+        record = parse_line(stored["newest"]["record"]) if stored else None
+        if isinstance(record, Record):
+            yield Swept(run, record)
 
 
 def _keep_records(site: _Site) -> dict[str, str]:
