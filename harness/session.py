@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property, partial
 
 import pytest
 
 from harness.catalog.datasets import BrokenDataset
-from harness.catalog.frameworks import FRAMEWORKS
+from harness.catalog.frameworks import FRAMEWORKS, SEARCH
 from harness.catalog.product import load_catalog, select_cells
 from harness.cell import Cell
 from harness.execute.executor import Execution, Executor
@@ -26,6 +27,7 @@ from harness.store.fingerprint import Cache, Lookup
 from harness.store.journal import Journal, now
 from harness.store.record import Attempt, Record
 from harness.store.sources import Sources, project_roots
+from harness.store.trials import place_trials
 from ml.core.contracts import ErrorInfo, Failure, Framework, TrainResult
 from ml.core.errors import MatrixError
 
@@ -87,6 +89,8 @@ class MatrixSession:
             missing = FRAMEWORKS[framework].missing
             if missing is not None:
                 return framework, missing
+        if cell.sweep is not None and SEARCH.missing is not None:
+            return cell.framework, f"for a sweep: {SEARCH.missing}"
         return None
 
     def submit(self, cells: Iterable[Cell]) -> None:
@@ -239,7 +243,18 @@ class MatrixSession:
         if missing is not None:
             error = ErrorInfo(code="not_installed", message=missing[1])
             return Execution(Failure(id=cell.id, outcome="unavailable", error=error), 0.0)
-        return self._start().run(cell)
+        return self._start().run(self._with_trials(cell))
+
+    def _with_trials(self, cell: Cell) -> Cell:
+        """Return the cell with the file that keeps its trials, where it runs on this machine.
+
+        The file is no part of what is asked for: records, and what is looked up, know nothing
+        of it.
+        """
+        if cell.sweep is None or self.settings.executor != "local":
+            return cell
+        path = place_trials(self._journal.folder, cell.id)
+        return replace(cell, sweep=cell.sweep.model_copy(update={"journal": str(path)}))
 
     def _start(self) -> Executor:
         if self._executor is None:
