@@ -27,6 +27,7 @@ from harness.store.ladder import Compared
 from harness.store.record import Record
 from harness.store.series import Point, Series
 from harness.trends.trend import Trend
+from ml.core.contracts import Trial
 
 UNITS = {"fit": "seconds", "seconds": "seconds", "peak_memory": "bytes"}
 
@@ -135,16 +136,21 @@ def build_cell_data(
 
 
 def build_newest(
-    record: Record, run: str, siblings: Sequence[Record], compared: Sequence[Compared]
+    record: Record,
+    run: str,
+    siblings: Sequence[Record],
+    compared: Sequence[Compared],
+    kept: Sequence[Trial] = (),
 ) -> dict[str, Any]:
     """Return what the page shows of a cell's newest record, as JSON values.
 
     ``siblings`` are the run's records of the same dataset, algorithm and mode, in whichever
     framework; ``compared`` the comparisons that the cell is part of. The record stands there as
-    text, as JavaScript would lose the last digits of a seed. A sweep's trials are in it.
+    text, as JavaScript would lose the last digits of a seed. A sweep's trials are in it;
+    ``kept`` are those of one that gave no result.
     """
     ladder = build_ladder(record.cell, compared)
-    panel = build_panel(record)
+    panel = build_panel(record, kept)
     return {
         "run": run,
         "record": record.model_dump_json(),

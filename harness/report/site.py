@@ -6,6 +6,7 @@ its digest beside them, so that a night costs its own run and not those before i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +52,9 @@ from harness.store.ladder import list_comparisons
 from harness.store.record import Head, Record, parse_line
 from harness.store.rows import Sketch
 from harness.store.series import Series
+from harness.store.trials import CELL, SWEEPS, read_trials
 from harness.trends.trend import Trend
+from ml.core.contracts import Trial
 from ml.core.errors import MatrixError
 
 PAGE = "index.html"
@@ -292,7 +295,14 @@ def _find_newest(site: _Site, cell: str, stem: str) -> dict[str, Any]:
     names = (record.dataset, record.algorithm, record.mode)
     siblings = [one for one in run.records if (one.dataset, one.algorithm, one.mode) == names]
     compared = list_comparisons(siblings)
-    return build_newest(record, name, siblings, compared)
+    return build_newest(record, name, siblings, compared, _read_kept(run, record))
+
+
+def _read_kept(run: RunJournal, record: Record) -> list[Trial]:
+    """Return the trials of a sweep that gave no result, as far as they had ended."""
+    if record.mode != "sweep" or record.result is not None or not re.fullmatch(CELL, record.cell):
+        return []
+    return read_trials(run.folder / SWEEPS / f"{record.cell}.jsonl")
 
 
 def _write_pages(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -15,12 +16,13 @@ from harness.report.sweeps import (
     compare_tuned,
     describe_counts,
     find_trial,
+    list_counts,
     name_settings,
     write_setting,
 )
 from harness.report.text import count, write_gain, write_number, write_seconds
 from harness.store.record import Record
-from ml.core.contracts import Choice, Dimension, SearchSpace, SweepInfo
+from ml.core.contracts import Choice, Dimension, SearchSpace, SweepInfo, Trial
 from ml.core.trials import Setting
 
 ENDED = {
@@ -60,30 +62,35 @@ class SweepPanel:
 
     ``importance`` has the shares of the hyperparameters, the largest first, ``importance_words``
     how they were found, or why there are none. ``steps`` says what a trial's steps count.
-    ``outcomes`` gives the word for each outcome that a trial has.
+    ``outcomes`` gives the word for each outcome that a trial has. A sweep without a result has the
+    ``trials`` that had ended, as JSON values, and knows neither its metric nor a ``best``.
     """
 
     verdict: str
     told: tuple[str, ...]
     metric: str
-    greater_is_better: bool
+    greater_is_better: bool | None
     pairs: tuple[Pair, ...]
-    best: int
+    best: int | None
     axes: tuple[Axis, ...]
     importance: tuple[tuple[str, float], ...]
     importance_words: str
     steps: str
     outcomes: dict[str, str]
+    trials: tuple[dict[str, Any], ...] = ()
 
 
-def build_panel(record: Record) -> SweepPanel | None:
-    """Build the panel of a sweep's record, None where it holds no sweep."""
+def build_panel(record: Record, kept: Sequence[Trial] = ()) -> SweepPanel | None:
+    """Build the panel of a sweep's record, None where there is nothing to show.
+
+    ``kept`` are the trials in the sweep's file, for a record that has no result.
+    """
     result = record.result
     if result is None or result.sweep is None:
-        return None
+        return _build_unfinished(record, kept) if kept else None
     info, tuning = result.sweep, compare_tuned(result, result.sweep)
     folds = _read_folds(record)
-    axes = _build_axes(record, info)
+    axes = _build_axes(record, info.trials)
     names = {axis.path: axis.name for axis in axes}
     shares = sorted(info.importance.items(), key=lambda entry: (-entry[1], entry[0]))
     return SweepPanel(
@@ -97,8 +104,33 @@ def build_panel(record: Record) -> SweepPanel | None:
         importance=tuple((names.get(path, path), share) for path, share in shares),
         importance_words=_tell_importance(info),
         steps="fold" if folds > 1 else "epoch",
-        outcomes={trial.outcome: TRIAL_OUTCOMES[trial.outcome] for trial in info.trials},
+        outcomes=_name_outcomes(info.trials),
     )
+
+
+def _build_unfinished(record: Record, kept: Sequence[Trial]) -> SweepPanel:
+    trials = sorted(kept, key=lambda trial: trial.index)
+    return SweepPanel(
+        verdict="The sweep gave no tuned model.",
+        told=(
+            f"{count(len(trials), 'trial')} had ended before: {list_counts(trials)}. "
+            "They are kept in the run's folder, under sweeps.",
+        ),
+        metric="value",
+        greater_is_better=None,
+        pairs=(),
+        best=None,
+        axes=_build_axes(record, trials),
+        importance=(),
+        importance_words="There is none: the sweep did not end.",
+        steps="fold" if _read_folds(record) > 1 else "epoch",
+        outcomes=_name_outcomes(trials),
+        trials=tuple(trial.model_dump(mode="json") for trial in trials),
+    )
+
+
+def _name_outcomes(trials: Sequence[Trial]) -> dict[str, str]:
+    return {trial.outcome: TRIAL_OUTCOMES[trial.outcome] for trial in trials}
 
 
 def _write_verdict(tuning: Tuning) -> str:
@@ -152,8 +184,8 @@ def _tell(tuning: Tuning, info: SweepInfo, folds: int) -> list[str]:
         told.append(ONE_SPLIT)
     epochs = f"{count(info.epochs, 'epoch')} in " if info.epochs else ""
     told.append(
-        f"{describe_counts(info)}; {epochs}{write_seconds(info.seconds)}. The search ended when "
-        f"{ENDED[info.ended]}."
+        f"{describe_counts(info.trials)}; {epochs}{write_seconds(info.seconds)}. "
+        f"The search ended when {ENDED[info.ended]}."
     )
     if info.resumed_trials:
         were = "was" if info.resumed_trials == 1 else "were"
@@ -186,18 +218,16 @@ def _read_folds(record: Record) -> int:
     return folds if isinstance(folds, int) else 1
 
 
-def _build_axes(record: Record, info: SweepInfo) -> tuple[Axis, ...]:
+def _build_axes(record: Record, trials: Sequence[Trial]) -> tuple[Axis, ...]:
     space = _read_space(record)
-    paths = list(
-        dict.fromkeys([*space, *(path for trial in info.trials for path in trial.settings)])
-    )
+    paths = list(dict.fromkeys([*space, *(path for trial in trials for path in trial.settings)]))
     names = name_settings(paths)
     return tuple(
         _build_axis(
             path,
             names[path],
             space.get(path),
-            [trial.settings[path] for trial in info.trials if path in trial.settings],
+            [trial.settings[path] for trial in trials if path in trial.settings],
         )
         for path in paths
     )

@@ -6,12 +6,11 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from harness.report.heatmap import State, state_of
 from harness.report.text import NOTHING, OUTCOMES, count, write_number, write_seconds
 from harness.store.record import Record
-from ml.core.contracts import SweepInfo, TrainResult
+from ml.core.contracts import SweepInfo, TrainResult, Trial
 from ml.core.trials import Setting
 
 TRIAL_OUTCOMES: Mapping[str, str] = {"pruned": "pruned", **dict(OUTCOMES.items())}
@@ -114,7 +113,7 @@ def compare_tuned(result: TrainResult, info: SweepInfo) -> Tuning:
     )
 
 
-def find_trial(info: SweepInfo, index: int) -> Any:
+def find_trial(info: SweepInfo, index: int) -> Trial | None:
     """Return the trial of an index, None where the sweep has none."""
     return next((trial for trial in info.trials if trial.index == index), None)
 
@@ -138,24 +137,28 @@ def write_setting(value: Setting) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def count_trials(info: SweepInfo) -> tuple[int, int, int]:
+def count_trials(trials: Sequence[Trial]) -> tuple[int, int, int]:
     """Return how many trials were ok, pruned, and failed."""
-    outcomes = Counter(trial.outcome for trial in info.trials)
+    outcomes = Counter(trial.outcome for trial in trials)
     ok, pruned = outcomes["ok"], outcomes["pruned"]
-    return ok, pruned, len(info.trials) - ok - pruned
+    return ok, pruned, len(trials) - ok - pruned
 
 
-def describe_counts(info: SweepInfo) -> str:
+def describe_counts(trials: Sequence[Trial]) -> str:
     """Return how the trials ended in words: 20 trials: 11 ok, 8 pruned, 1 failed."""
-    numbers = zip(count_trials(info), ("ok", "pruned", "failed"), strict=True)
-    parts = [f"{number} {word}" for number, word in numbers if number]
-    return f"{count(len(info.trials), 'trial')}: {', '.join(parts)}"
+    return f"{count(len(trials), 'trial')}: {list_counts(trials)}"
+
+
+def list_counts(trials: Sequence[Trial]) -> str:
+    """Return how many trials ended in which way: 11 ok, 8 pruned, 1 failed."""
+    numbers = zip(count_trials(trials), ("ok", "pruned", "failed"), strict=True)
+    return ", ".join(f"{number} {word}" for number, word in numbers if number)
 
 
 def describe_sweep(result: TrainResult, info: SweepInfo) -> str:
     """Return in one phrase what a sweep found, beside what a model is described by."""
     tuning = compare_tuned(result, info)
-    text = f"tuned: trial {info.best} of {describe_counts(info)}"
+    text = f"tuned: trial {info.best} of {describe_counts(info.trials)}"
     if tuning.is_default:
         return f"{text}; none was better than the default"
     if tuning.gain is None:
@@ -198,7 +201,7 @@ def _build_line(record: Record, anchor: str) -> SweepLine:
     if result is None or result.sweep is None:
         return SweepLine(*head)
     info, tuning = result.sweep, compare_tuned(result, result.sweep)
-    ok, pruned, failed = count_trials(info)
+    ok, pruned, failed = count_trials(info.trials)
     best = find_trial(info, info.best)
     names = name_settings(list(best.settings) if best else [])
     return SweepLine(

@@ -40,7 +40,14 @@
   function blame(found) {
     if (!found) return "";
     const side = (name, command) =>
-      make("p", { class: "rerun" }, `${name} `, make("code", {}, command), " ", copyButton(command));
+      make(
+        "p",
+        { class: "rerun" },
+        `${name} `,
+        make("code", {}, command),
+        " ",
+        copyButton(command),
+      );
     return make(
       "details",
       { class: "blame" },

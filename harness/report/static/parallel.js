@@ -68,10 +68,7 @@
 
   function distance([x, y], [x0, y0], [x1, y1]) {
     const length = (x1 - x0) ** 2 + (y1 - y0) ** 2 || 1;
-    const share = Math.max(
-      0,
-      Math.min(1, ((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / length),
-    );
+    const share = Math.max(0, Math.min(1, ((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / length));
     return Math.hypot(x - x0 - share * (x1 - x0), y - y0 - share * (y1 - y0));
   }
 
