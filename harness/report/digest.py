@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from harness.report.text import OUTCOMES
 from harness.store.journal import JOURNAL, RunJournal
 from harness.store.record import Head, Record
 from harness.store.rows import Brief, Sketch
-from harness.store.series import Point, Series
 
 RUNS = "runs"
 GATE = "gate failed"
@@ -248,51 +247,6 @@ def digest_brief(row: Brief) -> CellDigest:
         peak_memory=row.peak_memory,
         replicates=tuple(json.loads(row.replicates)) if row.replicates else (),
     )
-
-
-def gather_series(
-    runs: Iterable[tuple[RunDigest, Mapping[str, CellDigest]]],
-) -> dict[tuple[str, str], Series]:
-    """Return a series per cell and measure from digested runs, given oldest first.
-
-    What is reused belongs to the run that trained it, and is no point of this one. The points
-    name no environment, data and entry, and have no calibration: they are for looking at.
-    """
-    points: dict[tuple[str, str], list[Point]] = {}
-    greater: dict[str, bool] = {}
-    for digest, cells in runs:
-        for cell in cells.values():
-            if cell.reused is not None or cell.value is None:
-                continue
-            greater[cell.cell] = cell.greater_is_better
-            for measure, value in zip(
-                MEASURES, (cell.value, cell.fit, cell.seconds, cell.peak_memory), strict=True
-            ):
-                if value is not None:
-                    points.setdefault((cell.cell, measure), []).append(
-                        Point(
-                            run=digest.summary.name,
-                            started=digest.moment,
-                            commit=digest.commit,
-                            dirty=digest.dirty,
-                            environment="",
-                            data="",
-                            entry="",
-                            value=value,
-                            replicates=tuple(cell.replicates) if measure == "score" else (),
-                        )
-                    )
-    kinds = dict(zip(MEASURES, ("metric", "timing", "timing", "memory"), strict=True))
-    return {
-        (cell, measure): Series(
-            cell=cell,
-            measure=measure,
-            kind=kinds[measure],  # type: ignore[arg-type]
-            greater_is_better=measure == "score" and greater[cell],
-            points=tuple(found),
-        )
-        for (cell, measure), found in points.items()
-    }
 
 
 def _parse_digest(row: dict[str, Any]) -> RunDigest:

@@ -24,7 +24,6 @@ from harness.report.digest import (
     digest_cell,
     digest_run,
     digest_sketch,
-    gather_series,
     read_cells,
     read_digests,
     stamp_of,
@@ -66,7 +65,6 @@ EARLIER_SHOWN = 10
 # Records of so many runs are kept as data files beside the pages; the journals have all.
 RECORDS_KEPT = 20
 
-FindSeries = Callable[[str, str], Series | None]
 # What the index has of a run, so that its journal need not be read; None where it has none.
 FindDigest = Callable[[str], tuple[Sketch, Sequence[CellDigest]] | None]
 
@@ -111,7 +109,7 @@ def write_site(
     reports: Path,
     runs: Sequence[RunJournal | Path],
     *,
-    series: Mapping[tuple[str, str], Series] | FindSeries | None = None,
+    series: Mapping[tuple[str, str], Series] | None = None,
     trends: Sequence[Trend] = (),
     digests: FindDigest | None = None,
     everything: bool = False,
@@ -119,12 +117,12 @@ def write_site(
     """Write the site and return its index.
 
     ``runs`` are all runs of ``reports``, newest first; a run that is given by its folder is read
-    only where it must be. ``series`` gives a cell's series by cell and measure, None for those
-    that can be gathered from the journals; ``digests`` gives what the index has of a run, None for
-    reading all journals. A run's own page is written when it is missing and
-    among the newest, older than its journal, or when the shared files have changed; the newest
-    run's always, and all of them with ``everything``. Every file is replaced whole. Raises
-    MatrixError without a run, Unavailable without jinja2 or plotly.
+    only where it must be. ``series`` are those to show, by cell and measure; ``digests`` gives
+    what the index has of a run, None for reading all journals. A run's own page is written when it
+    is missing and among the newest, older than its journal, or when the shared files have changed;
+    the newest run's always, and all of them with ``everything``. Every file is replaced whole, and
+    what belongs to runs that are no more is removed. Raises MatrixError without a run, Unavailable
+    without jinja2 or plotly.
     """
     if not runs:
         raise MatrixError(
@@ -139,13 +137,14 @@ def write_site(
     newest = _read_changed(site, runs, changed, digests)
     listed = [site.digests[folder.name] for folder in site.folders]
     write_digests(reports, listed)
-    _write_cell_data(site, series, trends)
+    _write_cell_data(site, series or {}, trends)
     totals = [(digest.summary.totals, digest.sweeps) for digest in listed]
     sizes = [one.cells - one.unavailable - sweeps for one, sweeps in totals]
     write_comparisons(
         reports, [newest, *runs[1:]], sizes, _find_runs(site), list(_read_sweeps(site))
     )
     _write_pages(site, newest, listed, trends)
+    _remove_strays(site)
     return reports / PAGE
 
 
@@ -174,27 +173,34 @@ def _recall(site: _Site) -> None:
     """Take up what the last report left, as far as it still holds."""
     known = {} if site.everything else read_digests(site.reports)
     for name, digest in known.items():
-        if name not in site.places:
-            for stem in (digest.stem, name_file("records", name)):
-                (site.reports / DATA / f"{stem}.js").unlink(missing_ok=True)
-        elif site.has_data(digest.stem):
+        if name in site.places and site.has_data(digest.stem):
             site.digests[name] = digest
     stored = read_data(site.reports, CELLS)
     if not known or not isinstance(stored, dict) or stored.get("version") != DIGEST_VERSION:
         # Cells without a known newest record are found again by reading the runs again.
         site.digests.clear()
         return
-    gone = [name for name in known if name not in site.places]
+    lost = set()
     for cell, (run, row) in stored["cells"].items():
-        stem = name_file("cell", cell)
         if run not in site.places:
-            (site.reports / DATA / f"{stem}.js").unlink(missing_ok=True)
-        elif not site.has_data(stem):
+            lost.add(cell)
+        elif not site.has_data(name_file("cell", cell)):
             site.digests.pop(run, None)
         else:
             site.cells[cell] = (run, CellDigest(**row))
-    if gone:
+    if any(name not in site.places for name in known):
         site.stale |= set(site.cells)
+    _find_lost(site, lost)
+
+
+def _find_lost(site: _Site, lost: set[str]) -> None:
+    """Have the newest run read again of each cell whose newest record went with its run."""
+    for folder in site.folders:
+        digest = site.digests.get(folder.name)
+        held = lost & read_cells(site.reports, digest).keys() if lost and digest else set()
+        if held:
+            del site.digests[folder.name]
+            lost = lost - held
 
 
 def _read_changed(
@@ -265,18 +271,12 @@ def _take_up(
 
 
 def _write_cell_data(
-    site: _Site,
-    series: Mapping[tuple[str, str], Series] | FindSeries | None,
-    trends: Sequence[Trend],
+    site: _Site, series: Mapping[tuple[str, str], Series], trends: Sequence[Trend]
 ) -> None:
-    if series is None:
-        oldest_first = [site.digests[folder.name] for folder in reversed(site.folders)]
-        series = gather_series((one, read_cells(site.reports, one)) for one in oldest_first)
-    find: FindSeries = series if callable(series) else lambda *key: series.get(key)
     judged = _by_cell(trends)
     for cell in sorted(site.stale & set(site.cells)):
         stem = name_file("cell", cell)
-        found = [one for measure in MEASURES if (one := find(cell, measure)) is not None]
+        found = [one for measure in MEASURES if (one := series.get((cell, measure)))]
         newest = _find_newest(site, cell, stem)
         known = site.digests.keys()
         data = build_cell_data(site.cells[cell][1], newest, found, judged.get(cell, ()), known)
@@ -356,15 +356,19 @@ def _read_sweeps(site: _Site) -> Iterator[Swept]:
 
 
 def _keep_records(site: _Site) -> dict[str, str]:
-    """Remove the records of older runs, and return the data files of the others by run."""
-    kept = {}
-    for place, folder in enumerate(site.folders):
-        stem = name_file("records", folder.name)
-        if place >= RECORDS_KEPT:
-            (site.reports / DATA / f"{stem}.js").unlink(missing_ok=True)
-        elif site.has_data(stem):
-            kept[folder.name] = stem
-    return kept
+    """Return the data files with whole runs' records, by run."""
+    stems = {one.name: name_file("records", one.name) for one in site.folders[:RECORDS_KEPT]}
+    return {name: stem for name, stem in stems.items() if site.has_data(stem)}
+
+
+def _remove_strays(site: _Site) -> None:
+    """Remove the data of runs and cells that are no more, and the records of older runs."""
+    kept = {name_file("cell", cell) for cell in site.cells} | set(_keep_records(site).values())
+    kept |= {digest.stem for digest in site.digests.values()}
+    for kind in ("cell", "run", "records"):
+        for path in (site.reports / DATA).glob(f"{kind}-*.js"):
+            if path.stem not in kept:
+                path.unlink(missing_ok=True)
 
 
 def _by_cell(trends: Sequence[Trend]) -> dict[str, list[Trend]]:
