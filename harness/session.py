@@ -253,6 +253,8 @@ class MatrixSession:
         """
         if cell.sweep is None or self.settings.executor != "local":
             return cell
+        # A run that is killed in its first search can be resumed, too.
+        self._journal.begin()
         path = place_trials(self._journal.folder, cell.id)
         return replace(cell, sweep=cell.sweep.model_copy(update={"journal": str(path)}))
 
