@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 REFRESHES = 2
 SECONDS_BETWEEN_LINES = 30.0
 COLUMNS = ("cell", "trials", "pruned", "failed", "best", "default", "seconds")
-ENDED_WELL = ("ok", "pruned")
 NOTHING = "–"
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Hold how far a sweep is; ``best`` and ``default`` are metrics on the validation rows."""
+    """Hold how far a sweep is; ``best`` and ``default`` are metrics on the validation rows.
+
+    A trial has ``failed`` where it has no value; one that the clock stopped has.
+    """
 
     trials: int
     pruned: int
@@ -42,7 +44,7 @@ def stand(trials: Sequence[Trial], greater_is_better: bool) -> Standing:
     return Standing(
         trials=len(trials),
         pruned=sum(t.outcome == "pruned" for t in trials),
-        failed=sum(t.outcome not in ENDED_WELL for t in trials),
+        failed=sum(t.value is None and t.outcome != "pruned" for t in trials),
         best=(max if greater_is_better else min)(values) if values else None,
         default=default[0] if default else None,
     )
