@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from ml.core.contracts import EstimatorSpec, History, ImportedSpec, NetworkSpec, RuntimeSpec
 from ml.core.errors import RequestInvalid
+from ml.core.specs import Scalar
 
 Floats32 = NDArray[np.float32]
 Floats64 = NDArray[np.float64]
 Loss = Literal["binary", "softmax", "squared"]
 Stop = Literal["completed", "early_stopping", "time_budget"]
+Known = Mapping[str, Scalar | tuple[Scalar, ...]]
 RUNTIME_FIXED = "runtime_fixed"
 
 
@@ -187,6 +189,7 @@ class Adapter:
     devices: Callable[[], tuple[str, ...]]
     device: Callable[[], str]
     open_cohort: Callable[[Sequence[Member], int], Cohort] | None = None
+    settings_of: Callable[[EstimatorSpec | ImportedSpec, int], Known | None] | None = None
 
     @property
     def trains_students(self) -> bool:
