@@ -11,7 +11,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.catalog.algorithms import TASKS, Algorithm
 from harness.catalog.datasets import Dataset
-from harness.catalog.spaces import PARAMS, check_space
 from harness.cell import Resources
 from harness.gates.judge import Gate, Judge
 from ml.core.contracts import (
@@ -31,7 +30,8 @@ from ml.core.contracts import (
     TeacherSpec,
 )
 from ml.core.descriptor import ExpectedFailure
-from ml.core.errors import describe
+from ml.core.errors import MatrixError, describe
+from ml.core.settings import PARAMS, check_space
 
 _name: TypeAdapter[str] = TypeAdapter(Name)
 _space: TypeAdapter[SearchSpace] = TypeAdapter(SearchSpace)
@@ -167,9 +167,10 @@ def _search_space(
     placed = {prefix + name.removeprefix(prefix): space[name] for name in space}
     found = _checked(where, "space", lambda: _space.validate_python(placed))
     try:
-        check_space(spec, found)
-    except ValueError as problem:
-        raise ValueError(f"{where}: space: {problem}") from None
+        # What an estimator takes is known in its worker.
+        check_space(spec, found, None)
+    except MatrixError as problem:
+        raise ValueError(f"{where}: {str(problem).replace('sweep.space.', 'space.')}") from None
     return found
 
 

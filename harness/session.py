@@ -27,7 +27,7 @@ from harness.store.fingerprint import Cache, Lookup
 from harness.store.journal import Journal, now
 from harness.store.record import Attempt, Record
 from harness.store.sources import Sources, project_roots
-from harness.store.trials import place_trials
+from harness.store.trials import UNUSABLE, place_trials, set_trials_aside
 from ml.core.contracts import ErrorInfo, Failure, Framework, TrainResult
 from ml.core.errors import MatrixError
 
@@ -243,18 +243,20 @@ class MatrixSession:
         if missing is not None:
             error = ErrorInfo(code="not_installed", message=missing[1])
             return Execution(Failure(id=cell.id, outcome="unavailable", error=error), 0.0)
-        return self._start().run(self._with_trials(cell))
-
-    def _with_trials(self, cell: Cell) -> Cell:
-        """Return the cell with the file that keeps its trials, where it runs on this machine.
-
-        The file is no part of what is asked for: records, and what is looked up, know nothing
-        of it.
-        """
         if cell.sweep is None or self.settings.executor != "local":
-            return cell
+            return self._start().run(cell)
+        # A run that is killed in its first search can be resumed, too.
+        self._journal.begin()
         path = place_trials(self._journal.folder, cell.id)
-        return replace(cell, sweep=cell.sweep.model_copy(update={"journal": str(path)}))
+        # The file is no part of what is asked for: records, and what is looked up, lack it.
+        keeping = replace(cell, sweep=cell.sweep.model_copy(update={"journal": str(path)}))
+        execution = self._start().run(keeping)
+        failure = execution.response
+        if isinstance(failure, Failure) and failure.error.code in UNUSABLE:
+            # As after an upgrade, or with other options, since the run was cut off.
+            set_trials_aside(path)
+            execution = self._start().run(keeping)
+        return execution
 
     def _start(self) -> Executor:
         if self._executor is None:

@@ -1,4 +1,4 @@
-"""List what a sweep of each algorithm of ours may try, and check what a model takes.
+"""List what a sweep of each algorithm of ours may try.
 
 Widths and batch sizes are few choices and no ranges: trials of equal shape train together, and a
 framework that compiles does so once a shape.
@@ -6,81 +6,8 @@ framework that compiles does so once a shape.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
-from pydantic import ValidationError
-
-from harness.markers import near_miss
-from ml.core.contracts import (
-    Choice,
-    Dimension,
-    EstimatorSpec,
-    FloatRange,
-    ImportedSpec,
-    IntRange,
-    NetworkSpec,
-    SearchSpace,
-)
+from ml.core.contracts import Choice, Dimension, FloatRange, IntRange, SearchSpace
 from ml.core.trials import Setting
-
-PARAMS = "params."
-# Together they stand for that many equal layers.
-LAYERS = ("hidden.layers", "hidden.units")
-
-
-def check_space(model: NetworkSpec | EstimatorSpec | ImportedSpec, space: SearchSpace) -> None:
-    """Raise ValueError for a setting that a model has not, or a bound that it does not take.
-
-    What an estimator takes is known to itself alone.
-    """
-    given = [path for path in LAYERS if path in space]
-    if len(given) == 1 or (given and "hidden" in space):
-        raise ValueError(f"{LAYERS[0]} and {LAYERS[1]} go together, and without hidden")
-    for path, dimension in space.items():
-        for value in bounds_of(dimension):
-            try:
-                if path in LAYERS:
-                    with_setting(model, "hidden", (value,))
-                else:
-                    with_setting(model, path, value)
-            except ValidationError as problem:
-                first = problem.errors(include_url=False)[0]
-                raise ValueError(f"{path}: {first['msg']}, received {value!r}") from None
-
-
-def bounds_of(dimension: Dimension) -> tuple[Setting, ...]:
-    """Return the lowest and the highest value of a range, or all of a choice."""
-    return dimension.values if isinstance(dimension, Choice) else (dimension.low, dimension.high)
-
-
-def with_setting(
-    model: NetworkSpec | EstimatorSpec | ImportedSpec, path: str, value: Any
-) -> NetworkSpec | EstimatorSpec | ImportedSpec:
-    """Return the model with another value at a path, as ``optimizer.learning_rate``.
-
-    Raises ValueError for a path that there is none of, and pydantic's for a value out of bounds.
-    """
-    values = model.model_dump()
-    place: Any = values
-    *above, last = path.split(".")
-    for name in above:
-        place = place.get(name) if isinstance(place, dict) else None
-    if not isinstance(place, dict) or (above != ["params"] and last not in place):
-        known = list(_paths(values))
-        raise ValueError(
-            f"the model has no {path!r}{near_miss(path, known)}; choose from {', '.join(known)}"
-        )
-    place[last] = value
-    return type(model).model_validate(values)
-
-
-def _paths(values: dict[str, Any], above: str = "") -> Iterator[str]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _paths(value, f"{above}{name}.")
-        elif above or name not in ("kind", "architecture"):
-            yield above + name
 
 
 def _log(low: float, high: float) -> FloatRange:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ml.core.contracts import Trial
 from ml.core.errors import MatrixError
 
 SWEEPS = "sweeps"
 CELL = r"\w+-\w+-\w+-\w+"
+# The codes of a sweep that finds trials which it cannot go on with.
+UNUSABLE = ("journal_mismatch", "journal_unreadable")
+
+
+class _Line(BaseModel):
+    trial: Trial
 
 
 def place_trials(run: Path, cell: str) -> Path:
@@ -35,6 +41,14 @@ def place_trials(run: Path, cell: str) -> Path:
     return path
 
 
+def set_trials_aside(path: Path) -> None:
+    """Rename a file of trials, so that its sweep begins anew and they are still there."""
+    number = 1
+    while (aside := path.with_suffix(f".{number}.jsonl")).exists():
+        number += 1
+    path.rename(aside)
+
+
 def read_trials(path: Path) -> list[Trial]:
     """Return the trials that stand in a file, in the order of their end; none where it is not.
 
@@ -47,7 +61,7 @@ def read_trials(path: Path) -> list[Trial]:
     found: dict[int, Trial] = {}
     for line in lines:
         try:
-            trial = Trial.model_validate_json(line)
+            trial = _Line.model_validate_json(line).trial
         except ValidationError:
             continue
         found[trial.index] = trial
