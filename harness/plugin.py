@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.arguments import add_options
 from harness.markers import TRACKS, marks_of, names_of, read_marker, register_markers, tracks_of
-from harness.options import add_options, count_cores, read_settings, threads_of_worker
+from harness.options import count_cores, read_settings, threads_of_worker
 from harness.reporter import (
     CLUSTER,
     FACTS,

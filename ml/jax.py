@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ml.core.handling import handle_distill
+from ml.core.handling import handle_distill, handle_sweep
 from ml.frameworks.jax.handlers import ADAPTER, handle_status_request, handle_train_request
 from ml.registry import PEERS
 
@@ -14,9 +14,15 @@ def handle_distill_request(payload: dict[str, Any]) -> dict[str, Any]:
     return handle_distill(payload, ADAPTER, PEERS)
 
 
+def handle_sweep_request(payload: dict[str, Any]) -> dict[str, Any]:
+    """Tune a network of JAX; see ``ml.core.handling.handle_sweep``."""
+    return handle_sweep(payload, ADAPTER)
+
+
 __all__ = [
     "ADAPTER",
     "handle_distill_request",
     "handle_status_request",
+    "handle_sweep_request",
     "handle_train_request",
 ]

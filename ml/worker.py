@@ -16,6 +16,7 @@ from ml.registry import entry_point
 OPERATIONS = {
     "train": "handle_train_request",
     "distill": "handle_distill_request",
+    "sweep": "handle_sweep_request",
     "status": "handle_status_request",
 }
 # What every process trains before its first request.

@@ -84,7 +84,7 @@ def _verdicts(
     yield ("beats_baseline", *_beats_baseline(cell, response, score))
     yield ("in_band", *judge_band(cell, score, accepted))
     yield ("time_budget", *_time_budget(cell, response))
-    yield ("in_parity", *_in_parity(response, comparisons))
+    yield ("in_parity", *_in_parity(cell, response, comparisons))
 
 
 def _judge_by(
@@ -131,7 +131,11 @@ def _time_budget(cell: Cell, result: TrainResult) -> tuple[Status, str]:
     return ("pass" if result.timings.fit <= cell.budget.seconds else "fail"), numbers
 
 
-def _in_parity(result: TrainResult, comparisons: Sequence[Comparison]) -> tuple[Status, str]:
+def _in_parity(
+    cell: Cell, result: TrainResult, comparisons: Sequence[Comparison]
+) -> tuple[Status, str]:
+    if cell.mode == "sweep":
+        return "not_applicable", "a sweep may find other settings in each framework"
     if result.parity is None:
         return "not_applicable", "the model has no first updates to compare"
     if not comparisons:

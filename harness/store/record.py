@@ -168,6 +168,17 @@ class Record(Contract):
         """Tell whether a resumed run keeps this record, and does not run the cell again."""
         return self.outcome not in NOT_FINAL
 
+    @property
+    def cut(self) -> bool:
+        """Tell whether the clock ended a training or a search, so that it would not come again."""
+        if self.result is None:
+            return False
+        sweep = self.result.sweep
+        return any(replicate.stopped == "time_budget" for replicate in self.result.replicates) or (
+            sweep is not None
+            and (sweep.ended == "seconds" or any(t.outcome == "timeout" for t in sweep.trials))
+        )
+
 
 def state_of(record: Record) -> State:
     """Tell how a cell ended: a failure that was declared is none.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.core.learner import Floats32, Problem
-from ml.core.loop import Examples
+from ml.core.objective import Examples
 from ml.core.optimizers import LARGEST_BATCH, plan_updates
 from ml.core.specs import NetworkSpec
 

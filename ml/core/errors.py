@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+# Each framework has a class of its own for this, or none.
+_NO_MEMORY_NAMES = ("OutOfMemoryError", "ResourceExhaustedError")
+_NO_MEMORY_WORDS = ("can't allocate memory", "RESOURCE_EXHAUSTED", "std::bad_alloc")
+
 
 class MatrixError(Exception):
     """Carry one expected failure with its place and its remedy.
@@ -82,3 +86,19 @@ def describe(value: Any, limit: int = 120) -> str:
         text = f"<{type(value).__name__} whose repr raised {type(problem).__name__}>"
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def is_want_of_memory(problem: Exception) -> bool:
+    """Tell whether an exception of any framework says that there was too little memory."""
+    if isinstance(problem, MemoryError) or type(problem).__name__ in _NO_MEMORY_NAMES:
+        return True
+    text = text_of(problem)
+    return isinstance(problem, RuntimeError) and any(word in text for word in _NO_MEMORY_WORDS)
+
+
+def text_of(problem: Exception) -> str:
+    """Return an exception's text; it never raises."""
+    try:
+        return str(problem) or "(no message)"
+    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything
+        return "(the exception could not be printed)"

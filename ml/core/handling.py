@@ -21,19 +21,23 @@ from ml.core.contracts import (
     FrameworkStatus,
     ImportedSpec,
     StatusRequest,
+    SweepRequest,
     TrainRequest,
 )
 from ml.core.distill import check_kind, run_distillation
-from ml.core.errors import MatrixError, RequestInvalid, describe
+from ml.core.errors import (
+    MatrixError,
+    RequestInvalid,
+    describe,
+    is_want_of_memory,
+    text_of,
+)
 from ml.core.learner import Adapter, Peers
 from ml.core.replicates import run_request
 
 _Request = TypeVar("_Request", bound=BaseModel)
 _UNION_TAGS = {"descriptor", "inline", "function", "network", "estimator", "imported"}
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# Each framework has a class of its own for this, or none.
-_NO_MEMORY_NAMES = ("OutOfMemoryError", "ResourceExhaustedError")
-_NO_MEMORY_WORDS = ("can't allocate memory", "RESOURCE_EXHAUSTED", "std::bad_alloc")
 _surfacing: ContextVar[bool] = ContextVar("surfacing", default=False)
 
 
@@ -53,6 +57,14 @@ def handle_distill(payload: dict[str, Any], adapter: Adapter, peers: Peers) -> d
     that cannot train students refuses, and names those that can.
     """
     return answer(payload, lambda: _distill(payload, adapter, peers))
+
+
+def handle_sweep(payload: dict[str, Any], adapter: Adapter) -> dict[str, Any]:
+    """Search the hyperparameters that the payload names, and return the tuned model's response.
+
+    The response is as that of ``handle_train``, with ``sweep`` in the result.
+    """
+    return answer(payload, lambda: _sweep(payload, adapter))
 
 
 def handle_status(payload: dict[str, Any], adapter: Adapter) -> dict[str, Any]:
@@ -107,14 +119,14 @@ def failure_of(problem: MatrixError, id: str) -> Failure:
 def _unexpected(problem: Exception, id: str) -> Failure:
     name = type(problem).__name__
     code, remedy = "unexpected_exception", None
-    message = f"{name}: {_text(problem)}"
-    if _is_want_of_memory(problem):
+    message = f"{name}: {text_of(problem)}"
+    if is_want_of_memory(problem):
         code = "out_of_memory"
         message = f"the worker could not get the memory it asked for: {describe(problem)}"
         remedy = "lower budget.rows or the model's size, or use a machine with more memory"
     elif isinstance(problem, OSError) and problem.errno in _NO_ROOM:
         code = "disk_full"
-        message = f"there is no room to write: {_text(problem)}"
+        message = f"there is no room to write: {text_of(problem)}"
         remedy = "free space there, or write to another disk"
     error = ErrorInfo(
         code=code, message=message, remedy=remedy, detail=traceback.format_exc(limit=-12)
@@ -122,13 +134,6 @@ def _unexpected(problem: Exception, id: str) -> Failure:
     return Failure(
         id=id, outcome="out_of_memory" if code == "out_of_memory" else "error", error=error
     )
-
-
-def _is_want_of_memory(problem: Exception) -> bool:
-    if isinstance(problem, MemoryError) or type(problem).__name__ in _NO_MEMORY_NAMES:
-        return True
-    text = _text(problem)
-    return isinstance(problem, RuntimeError) and any(word in text for word in _NO_MEMORY_WORDS)
 
 
 def parse_request(payload: Any, kind: type[_Request]) -> _Request:
@@ -161,6 +166,14 @@ def _train(payload: dict[str, Any], adapter: Adapter) -> BaseModel:
     request = parse_request(payload, TrainRequest)
     check_kind(request.model, adapter)
     return run_request(request, adapter)
+
+
+def _sweep(payload: dict[str, Any], adapter: Adapter) -> BaseModel:
+    request = parse_request(payload, SweepRequest)
+    check_kind(request.model, adapter)
+    from ml.core.sweep import run_sweep  # What it searches with is an extra.
+
+    return run_sweep(request, adapter)
 
 
 def _status(payload: dict[str, Any], adapter: Adapter) -> BaseModel:
@@ -300,10 +313,3 @@ def _id(payload: Any) -> str:
     value = payload.get("id") if isinstance(payload, dict) else None
     # What is no valid Unicode could not be read back from the response's JSON.
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else "request"
-
-
-def _text(problem: Exception) -> str:
-    try:
-        return str(problem) or "(no message)"
-    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything
-        return "(the exception could not be printed)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from ml.core.contracts import EstimatorSpec, History, ImportedSpec, NetworkSpec, RuntimeSpec
 from ml.core.errors import RequestInvalid
+from ml.core.specs import Scalar
 
 Floats32 = NDArray[np.float32]
 Floats64 = NDArray[np.float64]
 Loss = Literal["binary", "softmax", "squared"]
 Stop = Literal["completed", "early_stopping", "time_budget"]
+Known = Mapping[str, Scalar | tuple[Scalar, ...]]
 RUNTIME_FIXED = "runtime_fixed"
 
 
@@ -126,6 +128,47 @@ class Learner(Protocol):
 
 
 @dataclass(frozen=True)
+class Member:
+    """Hold one network to train in a cohort: what its learner would be made of and fitted to."""
+
+    spec: NetworkSpec
+    problem: Problem
+    train: Part
+    validation: Part | None
+    draws: Draws
+    seconds: float
+
+
+class Cohort(Protocol):
+    """Train several networks side by side, epoch by epoch, each as if it were alone.
+
+    They are called by their index among the members. A member ends as a training does, by a
+    problem that belongs to it alone, or where it is dropped.
+    """
+
+    def advance(self, epochs: Mapping[int, int]) -> None:
+        """Train members on until each has so many epochs in all; those that ended stay so."""
+
+    def drop(self, index: int) -> None:
+        """Train a member no further; what it has learnt so far stays."""
+
+    def ended(self, index: int) -> bool:
+        """Tell whether there are no epochs to come."""
+
+    def report(self, index: int) -> FitReport:
+        """Tell of a member's epochs so far; raises what its training raised."""
+
+    def learner(self, index: int) -> Learner:
+        """Return a learner that predicts with a member's best weights so far.
+
+        Raises what its training raised.
+        """
+
+    def seconds(self, index: int) -> float:
+        """Return a member's share of the wall seconds of training."""
+
+
+@dataclass(frozen=True)
 class Adapter:
     """Declare one framework: what it can do, and how a learner of it is made.
 
@@ -145,6 +188,8 @@ class Adapter:
     versions: Callable[[], dict[str, str]]
     devices: Callable[[], tuple[str, ...]]
     device: Callable[[], str]
+    open_cohort: Callable[[Sequence[Member], int], Cohort] | None = None
+    settings_of: Callable[[EstimatorSpec | ImportedSpec, int], Known | None] | None = None
 
     @property
     def trains_students(self) -> bool:

@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.core.contracts import History, NetworkSpec
 from ml.core.errors import DataInvalid, TrainingDiverged
-from ml.core.learner import FitReport, Floats32, Loss, Problem, Stop
-from ml.core.ops import NUMPY, row_loss
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Hold rows as a network learns them: features [n, inputs] and targets for ``objective``.
-
-    Targets are [n, outputs], or for a student that learns classes [n, 2 · outputs]. ``weights``
-    [n] are those of the rows in the loss, 1 for each where it is None. All are float32.
-    """
-
-    features: Floats32
-    targets: Floats32
-    weights: Floats32 | None = None
+from ml.core.learner import FitReport, Floats32, Problem, Stop
+from ml.core.objective import Examples, checked_loss, measure_loss
 
 
 @dataclass(frozen=True)
@@ -43,9 +29,6 @@ class TrainingState:
     first: list[Floats32]
     second: list[Floats32]
     updates: int
-
-
-EXPLOSION = 1e6
 
 
 class Stepper(Protocol):
@@ -111,58 +94,212 @@ class Keeper(Protocol):
         """Keep this progress in place of the last one."""
 
 
-def mean_loss(loss: Loss, outputs: Floats32, targets: Floats32) -> float:
-    """Return the mean of ``ml.core.ops.row_loss``, in float64, alike for every framework."""
-    # Outputs that are no numbers give a loss that is none, which the loop reports.
-    with np.errstate(over="ignore", invalid="ignore"):
-        rows = row_loss(
-            NUMPY, loss, np.asarray(outputs, np.float64), np.asarray(targets, np.float64)
-        )
-    return float(rows.sum() / len(rows))
+class Training:
+    """Decide for one training, epoch by epoch: its losses, best weights, patience and budget.
 
-
-def measure_loss(problem: Problem, outputs: Floats32, examples: Examples) -> float:
-    """Return the objective over rows with their weights, as ``mean_loss`` does."""
-    if examples.weights is None:
-        return float(objective(problem, mean_loss, outputs, examples.targets))
-    row_by_row = partial(row_loss, NUMPY)
-    with np.errstate(over="ignore", invalid="ignore"):
-        rows = objective(
-            problem, row_by_row, outputs.astype(np.float64), examples.targets.astype(np.float64)
-        )
-    return float(np.mean(rows * examples.weights))
-
-
-def objective(
-    problem: Problem, loss: Callable[[Loss, Any, Any], Any], outputs: Any, targets: Any
-) -> Any:
-    """Return what is minimised, of any framework's arrays, given the loss of a batch or row.
-
-    A student that learns classes has hard and soft targets side by side: the cross-entropies
-    with both are mixed, that of the soft ones at the temperature and times its square, which
-    keeps the gradients' sizes alike (Hinton, Vinyals and Dean 2015, section 2).
+    ``weights`` gives copies of the model's weights now; ``epochs`` have been trained so far.
+    ``stopped`` is None while there are epochs to come, and stays so where a ``problem`` ended
+    the training. Raises DataInvalid for an empty training part.
     """
-    rule = problem.distillation
-    if rule is None or problem.loss == "squared":
-        return loss(problem.loss, outputs, targets)
-    hard, soft = targets[:, : problem.outputs], targets[:, problem.outputs :]
-    plain = loss(problem.loss, outputs, hard)
-    softened = loss(problem.loss, outputs / rule.temperature, soft)
-    return rule.soft_share * rule.temperature**2 * softened + (1 - rule.soft_share) * plain
+
+    def __init__(
+        self,
+        train: Examples,
+        validation: Examples | None,
+        spec: NetworkSpec,
+        problem: Problem,
+        order: np.random.Generator,
+        seconds: float,
+        weights: Callable[[], list[Floats32]],
+    ) -> None:
+        self._rows = len(train.features)
+        if self._rows == 0:
+            raise DataInvalid("the training part has no rows", code="no_training_rows")
+        self._validation = validation
+        self._spec, self._problem = spec, problem
+        self._order = order
+        self._seconds, self._used = seconds, 0.0
+        self._weights = weights
+        self._train_losses: list[float] = []
+        self._validation_losses: list[float] = []
+        self._best, self._best_epoch, self._best_weights = math.inf, 0, weights()
+        self._resumed = 0
+        self.stopped: Stop | None = None
+        self.problem: TrainingDiverged | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Return the number of epochs so far."""
+        return len(self._train_losses)
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether there are no epochs to come."""
+        return self.stopped is not None or self.problem is not None
+
+    @property
+    def validated(self) -> bool:
+        """Tell whether there is a validation part."""
+        return self._validation is not None
+
+    def resume(self, kept: Progress) -> None:
+        """Go on from what was kept, the model having been given its state."""
+        self._train_losses, self._validation_losses = list(kept.train), list(kept.validation)
+        self._best = min(self._validation_losses, default=math.inf)
+        self._best_epoch, self._best_weights = kept.best_epoch, kept.best_weights
+        self._used, self.stopped = kept.seconds, kept.stopped
+        self._resumed = len(self._train_losses)
+        for _ in self._train_losses:
+            self._order.permutation(self._rows)
+
+    def progress(self, state: TrainingState) -> Progress:
+        """Return what another process needs to go on, the model being in this state."""
+        return Progress(
+            state=state,
+            best_weights=self._best_weights if self.validated else [],
+            best_epoch=self._best_epoch,
+            train=tuple(self._train_losses),
+            validation=tuple(self._validation_losses),
+            seconds=self._used,
+            stopped=self.stopped,
+        )
+
+    def draw_order(self) -> NDArray[np.int64]:
+        """Return the order of the rows in the next epoch."""
+        return self._order.permutation(self._rows)
+
+    def take_loss(self, loss: float) -> None:
+        """Note the mean loss of an epoch's rows; one that is not good is the ``problem``."""
+        try:
+            self._train_losses.append(checked_loss(loss, self._train_losses))
+        except TrainingDiverged as problem:
+            self.problem = problem
+
+    def take_outputs(self, outputs: Floats32) -> None:
+        """Note the raw outputs for the validation rows after an epoch, as ``take_loss`` does."""
+        assert self._validation is not None
+        current = measure_loss(self._problem, outputs, self._validation)
+        try:
+            checked = checked_loss(current, self._validation_losses, kind="validation loss")
+        except TrainingDiverged as problem:
+            self.problem = problem
+            return
+        self._validation_losses.append(checked)
+        if current < self._best:
+            self._best, self._best_epoch, self._best_weights = current, self.epochs, self._weights()
+        elif self._spec.patience and self.epochs - self._best_epoch >= self._spec.patience:
+            self.stopped = "early_stopping"
+
+    def end_epoch(self) -> None:
+        """Stop where the epochs or the seconds are used up."""
+        if not self.validated:
+            self._best_epoch = self.epochs
+        if self.stopped is None and self.epochs == self._spec.epochs:
+            self.stopped = "completed"
+        if self.stopped is None and self._used > self._seconds:
+            self.stopped = "time_budget"
+
+    def charge(self, seconds: float) -> None:
+        """Add to the wall seconds that were used."""
+        self._used += seconds
+
+    @property
+    def seconds(self) -> float:
+        """Return the wall seconds that were used."""
+        return self._used
+
+    def best_weights(self) -> list[Floats32]:
+        """Return the weights of the best epoch so far: the last one without a validation part."""
+        return self._best_weights if self.validated else self._weights()
+
+    def report(self) -> FitReport:
+        """Tell of the epochs so far; raises the problem that ended them."""
+        if self.problem is not None:
+            raise self.problem
+        warnings = []
+        if not self.validated and self._spec.patience:
+            warnings.append("no validation part: early stopping is off, every epoch is trained")
+        return FitReport(
+            epochs=self.epochs,
+            best_epoch=self._best_epoch,
+            updates=self.epochs * math.ceil(self._rows / self._spec.batch_size),
+            resumed_epochs=self._resumed,
+            stopped=self.stopped or "completed",
+            history=History(
+                train=tuple(self._train_losses), validation=tuple(self._validation_losses)
+            ),
+            warnings=tuple(warnings),
+        )
 
 
-def objective_gradient(
-    problem: Problem, row_gradient: Callable[[Loss, Any, Any], Any], outputs: Any, targets: Any
-) -> Any:
-    """Return each row's gradient of ``objective`` by its outputs, given that of a loss."""
-    rule = problem.distillation
-    if rule is None or problem.loss == "squared":
-        return row_gradient(problem.loss, outputs, targets)
-    hard, soft = targets[:, : problem.outputs], targets[:, problem.outputs :]
-    plain = row_gradient(problem.loss, outputs, hard)
-    softened = row_gradient(problem.loss, outputs / rule.temperature, soft)
-    # One power of the temperature is spent on the outputs' own division by it.
-    return rule.soft_share * rule.temperature * softened + (1 - rule.soft_share) * plain
+class Steppers(Protocol):
+    """Take the epochs of several models side by side, each by its index."""
+
+    def epoch(self, orders: Mapping[int, NDArray[np.int64]]) -> Mapping[int, float]:
+        """Train these models for an epoch, as ``Stepper.epoch`` does; the others stand still."""
+
+    def validate(self, indices: Sequence[int]) -> Mapping[int, Floats32]:
+        """Return the raw outputs of these models for their validation rows."""
+
+    def weights(self, index: int) -> list[Floats32]:
+        """Return copies of a model's weights."""
+
+    def release(self, index: int) -> None:
+        """Forget a model that will be asked for no more."""
+
+
+class Alone:
+    """Take the epochs of one model; see ``Steppers``."""
+
+    def __init__(self, stepper: Stepper) -> None:
+        self._stepper = stepper
+
+    def epoch(self, orders: Mapping[int, NDArray[np.int64]]) -> Mapping[int, float]:
+        """Train the model for an epoch."""
+        return {index: self._stepper.epoch(order) for index, order in orders.items()}
+
+    def validate(self, indices: Sequence[int]) -> Mapping[int, Floats32]:
+        """Return its raw outputs for the validation rows."""
+        return {index: self._stepper.validate() for index in indices}
+
+    def weights(self, index: int) -> list[Floats32]:
+        """Return copies of its weights."""
+        return self._stepper.weights()
+
+    def release(self, index: int) -> None:
+        """Do nothing: who asked for the model holds it."""
+
+
+def advance(
+    steppers: Steppers,
+    trainings: Mapping[int, Training],
+    epochs: Mapping[int, int],
+    after: Callable[[], None] = lambda: None,
+) -> None:
+    """Train each model on until it has so many epochs in all, or has ended.
+
+    The wall time of an epoch is shared equally by the models in it. ``after`` is called after
+    each epoch.
+    """
+    started = time.monotonic()
+    while active := {
+        index: trainings[index]
+        for index, goal in epochs.items()
+        if not trainings[index].ended and trainings[index].epochs < goal
+    }:
+        orders = {index: training.draw_order() for index, training in active.items()}
+        for index, loss in steppers.epoch(orders).items():
+            active[index].take_loss(loss)
+        held = [index for index, one in active.items() if one.validated and not one.ended]
+        for index, outputs in steppers.validate(held).items():
+            active[index].take_outputs(outputs)
+        now = time.monotonic()
+        for training in active.values():
+            training.charge((now - started) / len(active))
+            if training.problem is None:
+                training.end_epoch()
+        started = now
+        after()
 
 
 def run_epochs(
@@ -181,99 +318,29 @@ def run_epochs(
     was kept, to the same bits as in one go; a complete one returns its report at once. Raises
     DataInvalid for an empty training part and TrainingDiverged, with the epoch and the last
     good loss, as soon as a loss is not a finite number or the training loss explodes: it
-    exceeds ``EXPLOSION`` times the greater of the first epoch's and 1. Targets have unit
-    variance, so no training that learns comes near; what a few extreme rows do to the validation
-    loss says nothing of the training and is no divergence as long as it is finite.
+    exceeds ``ml.core.objective.EXPLOSION`` times the greater of the first epoch's and 1. Targets
+    have unit variance, so no training that learns comes near; what a few extreme rows do to the
+    validation loss says nothing of the training and is no divergence as long as it is finite.
     """
-    rows = len(train.features)
-    if rows == 0:
-        raise DataInvalid("the training part has no rows", code="no_training_rows")
     started = time.monotonic()
+    training = Training(train, validation, spec, problem, order, seconds, stepper.weights)
     stepper.stage(train, validation.features if validation else None)
-    warnings = []
-    if validation is None and spec.patience:
-        warnings.append("no validation part: early stopping is off, every epoch is trained")
-    train_losses: list[float] = []
-    validation_losses: list[float] = []
-    best, best_epoch, best_weights = math.inf, 0, stepper.weights()
-    stopped: Stop | None = None
     kept = keeper.load(stepper.state()) if keeper else None
     if kept:
         stepper.load_state(kept.state)
-        train_losses, validation_losses = list(kept.train), list(kept.validation)
-        best_epoch, best_weights, stopped = kept.best_epoch, kept.best_weights, kept.stopped
-        best = min(validation_losses, default=math.inf)
-        started -= kept.seconds
-        for _ in train_losses:
-            order.permutation(rows)
-    epoch = resumed = len(train_losses)
-    while stopped is None:
-        epoch += 1
-        loss = stepper.epoch(order.permutation(rows))
-        train_losses.append(checked_loss(loss, train_losses))
-        if validation is None:
-            best_epoch = epoch
-        else:
-            current = measure_loss(problem, stepper.validate(), validation)
-            checked = checked_loss(current, validation_losses, kind="validation loss")
-            validation_losses.append(checked)
-            if current < best:
-                best, best_epoch, best_weights = current, epoch, stepper.weights()
-            elif spec.patience and epoch - best_epoch >= spec.patience:
-                stopped = "early_stopping"
-        if stopped is None and epoch == spec.epochs:
-            stopped = "completed"
-        used = time.monotonic() - started
-        if stopped is None and used > seconds:
-            stopped = "time_budget"
-        if keeper and (stopped or keeper.is_due(epoch)):
-            keeper.save(
-                Progress(
-                    state=stepper.state(),
-                    best_weights=[] if validation is None else best_weights,
-                    best_epoch=best_epoch,
-                    train=tuple(train_losses),
-                    validation=tuple(validation_losses),
-                    seconds=used,
-                    stopped=stopped,
-                )
-            )
+        training.resume(kept)
+    training.charge(time.monotonic() - started)
+
+    def keep() -> None:
+        if (
+            keeper
+            and training.problem is None
+            and (training.ended or keeper.is_due(training.epochs))
+        ):
+            keeper.save(training.progress(stepper.state()))
+
+    advance(Alone(stepper), {0: training}, {0: spec.epochs}, keep)
+    report = training.report()
     if validation is not None:
-        stepper.load_weights(best_weights)
-    return FitReport(
-        epochs=len(train_losses),
-        best_epoch=best_epoch,
-        updates=len(train_losses) * math.ceil(rows / spec.batch_size),
-        resumed_epochs=resumed,
-        stopped=stopped,
-        history=History(train=tuple(train_losses), validation=tuple(validation_losses)),
-        warnings=tuple(warnings),
-    )
-
-
-def checked_loss(
-    loss: float,
-    earlier: Sequence[float],
-    field: str = "model.optimizer.learning_rate",
-    kind: Literal["loss", "validation loss"] = "loss",
-) -> float:
-    """Return an epoch's loss; raises TrainingDiverged where it is no number or has exploded.
-
-    ``earlier`` are the losses of the epochs before, all of them good; ``field`` is the place of
-    the learning rate. Any finite validation loss is good.
-    """
-    if not math.isfinite(loss):
-        code, event = "loss_not_finite", f"the {kind} became {loss}"
-    elif kind == "loss" and earlier and loss > EXPLOSION * max(earlier[0], 1.0):
-        code, event = "loss_exploded", f"the loss exploded to {loss:.6g} from {earlier[0]:.6g}"
-    else:
-        return float(loss)
-    last = f"the last good loss was {earlier[-1]:.6g}" if earlier else "no loss was good"
-    raise TrainingDiverged(
-        f"{event} in epoch {len(earlier) + 1}; {last}",
-        code=code,
-        field=field,
-        expected="a finite loss that does not grow a millionfold",
-        received=f"{loss:.6g}",
-        remedy="lower the learning rate, or look for extreme values in the features",
-    )
+        stepper.load_weights(training.best_weights())
+    return report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,8 @@ from ml.core.learner import (
     Part,
     Problem,
 )
-from ml.core.loop import Examples, Keeper, Stepper, run_epochs
+from ml.core.loop import Keeper, Stepper, run_epochs
+from ml.core.objective import Examples
 
 # What a teacher is sure of has this probability, or this one less than 1, in its logits.
 SMALLEST_PROBABILITY = 1e-7
@@ -114,6 +115,18 @@ def encode_student_targets(
     return np.hstack([hard, softened[:, -problem.outputs :].astype(np.float32)])
 
 
+@dataclass(frozen=True)
+class Start:
+    """Hold where a training starts; ``seed`` is that of the values which are dropped."""
+
+    spec: NetworkSpec
+    problem: Problem
+    weights: list[Floats32]
+    seed: int
+    train: Examples
+    validation: Examples | None
+
+
 class NetworkLearner:
     """Train and predict with a network through one framework's stepper."""
 
@@ -135,17 +148,43 @@ class NetworkLearner:
         keeper: Keeper | None = None,
     ) -> FitReport:
         """Draw the initial weights and run the epochs, or those that the keeper has not kept."""
-        self._stepper = self._start(draws)
-        examples, held = self._examples(train, validation)
+        start = self.start(train, validation, draws)
+        self._stepper = self.make_stepper(start)
         return run_epochs(
-            self._stepper, examples, held, self._spec, self._problem, draws.order, seconds, keeper
+            self._stepper,
+            start.train,
+            start.validation,
+            start.spec,
+            start.problem,
+            draws.order,
+            seconds,
+            keeper,
         )
+
+    def start(self, train: Part, validation: Part | None, draws: Draws) -> Start:
+        """Draw the initial weights, and encode the targets."""
+        weights = initial_weights(self._spec, self._problem, draws.weights)
+        seed = int(draws.estimator.integers(2**63))
+        shares = None
+        if self._spec.class_weight == "balanced" and train.rows:
+            shares = balance_classes(train.target.astype(np.int64), self._problem.classes)
+        held = self._encoded(validation, shares) if validation else None
+        examples = self._encoded(train, shares)
+        return Start(self._spec, self._problem, weights, seed, examples, held)
+
+    def make_stepper(self, start: Start) -> Stepper:
+        """Return the framework's stepper for a training that starts so."""
+        return self._make_stepper(start.spec, start.problem, start.weights, start.seed)
+
+    def take_weights(self, weights: list[Floats32]) -> None:
+        """Become the model of these weights."""
+        self._stepper = self._make_stepper(self._spec, self._problem, weights, 0)
 
     def trace(self, train: Part, draws: Draws) -> dict[str, NDArray[Any]]:
         """Return what the first updates compute; see ``ml.core.learner.Learner``."""
-        stepper = self._start(draws)
-        examples, _ = self._examples(train, None)
-        stepper.stage(examples)
+        start = self.start(train, None, draws)
+        stepper = self.make_stepper(start)
+        stepper.stage(start.train)
         rungs: dict[str, NDArray[Any]] = {"forward": stepper.predict(train.features[:TRACED_ROWS])}
         batch, done, rows = self._spec.batch_size, 0, []
         while done < TRACED_UPDATES[-1]:
@@ -204,19 +243,7 @@ class NetworkLearner:
                 received=str([array.shape for array in weights]),
                 remedy="load it with the spec that it was trained with; the manifest has it",
             )
-        self._stepper = self._make_stepper(self._spec, self._problem, weights, 0)
-
-    def _start(self, draws: Draws) -> Stepper:
-        weights = initial_weights(self._spec, self._problem, draws.weights)
-        seed = int(draws.estimator.integers(2**63))
-        return self._make_stepper(self._spec, self._problem, weights, seed)
-
-    def _examples(self, train: Part, validation: Part | None) -> tuple[Examples, Examples | None]:
-        shares = None
-        if self._spec.class_weight == "balanced" and train.rows:
-            shares = balance_classes(train.target.astype(np.int64), self._problem.classes)
-        held = self._encoded(validation, shares) if validation else None
-        return self._encoded(train, shares), held
+        self.take_weights(weights)
 
     def _encoded(self, part: Part, shares: Floats32 | None = None) -> Examples:
         rule = self._problem.distillation

@@ -26,6 +26,8 @@ from ml.core.contracts import (
     DistillRequest,
     ParityTrace,
     ReplicateResult,
+    SampleInfo,
+    SweepRequest,
     TeacherSpec,
     Timings,
     TrainRequest,
@@ -118,11 +120,26 @@ class Guide(Protocol):
         """Take the fitted student and its prediction for the test rows of that split."""
 
 
+@dataclass(frozen=True)
+class Opened:
+    """Hold what a request is answered from: the sampled table, and what is measured beside it."""
+
+    table: Table
+    sample: SampleInfo
+    watch: Stopwatch
+    calibration: Calibration
+
+
 def run_request(request: TrainRequest, adapter: Adapter, guide: Guide | None = None) -> TrainResult:
     """Train and measure every replicate of a cell; raises MatrixError where that is refused.
 
     With a guide the model is its student.
     """
+    return run_opened(request, adapter, open_request(request, adapter), guide)
+
+
+def open_request(request: TrainRequest, adapter: Adapter) -> Opened:
+    """Set the framework up, begin to measure, and load the table; raises as ``run_request``."""
     check_checkpoint(request, adapter)
     reset_peak()
     adapter.prepare(request.runtime)
@@ -137,6 +154,14 @@ def run_request(request: TrainRequest, adapter: Adapter, guide: Guide | None = N
         )
         rows, sample = sample_rows(full, request.budget.rows, request.seed)
         table = full if sample.method == "all" else full.take(rows)
+    return Opened(table, sample, watch, calibration)
+
+
+def run_opened(
+    request: TrainRequest, adapter: Adapter, opened: Opened, guide: Guide | None = None
+) -> TrainResult:
+    """Train and measure every replicate on a table that is loaded, as ``run_request`` does."""
+    table, watch, calibration = opened.table, opened.watch, opened.calibration
     results = []
     warnings: list[str] = []
     artifact_bytes, parameters, artifact = 0, 0, None
@@ -183,7 +208,7 @@ def run_request(request: TrainRequest, adapter: Adapter, guide: Guide | None = N
             numeric=len(table.numeric_names),
             categorical=len(table.categorical_names),
             classes=table.classes,
-            sample=sample,
+            sample=opened.sample,
         ),
         metric=metric,
         greater_is_better=GREATER_IS_BETTER[metric],
@@ -262,8 +287,10 @@ def _run_replicate(
 ) -> _Replicate:
     watch = Stopwatch()
     with watch.phase("prepare"):
-        split = split_rows(table, request.seed, index, validation=adapter.uses_validation)
-        _check_classes(table, split, index)
+        # A sweep's winner is measured on the one split that its trials were chosen on.
+        place = 0 if isinstance(request, SweepRequest) else index
+        split = split_rows(table, request.seed, place, validation=adapter.uses_validation)
+        check_classes(table, split, index)
     lesson = guide.teach(table, split, index) if guide else None
     draws, again = (
         Draws(*(stream(request.seed, name, index) for name in ("weights", "order", "estimator")))
@@ -304,8 +331,11 @@ def _run_replicate(
     return _Replicate(result, fitted, [*report.warnings, *dropped], trace)
 
 
-def _check_classes(table: Table, split: Split, index: int) -> None:
-    """Refuse a classification without a choice, which some models learn and others refuse."""
+def check_classes(table: Table, split: Split, index: int) -> None:
+    """Refuse a classification without a choice, which some models learn and others refuse.
+
+    Raises DataInvalid where the training rows are of one class only.
+    """
     known = np.unique(table.target[np.union1d(split.train, split.validation)])
     if table.classes and known.size < 2:
         raise DataInvalid(

@@ -10,8 +10,8 @@ from ml.artifacts.arrays import load_arrays
 from ml.core.contracts import EstimatorSpec, NetworkSpec, OptimizerSpec
 from ml.core.errors import MatrixError, TrainingDiverged
 from ml.core.learner import Draws, Part, Problem
-from ml.core.loop import mean_loss
 from ml.core.networks import encode_targets
+from ml.core.objective import mean_loss
 from ml.core.seeding import stream
 
 INPUTS = 5

@@ -32,8 +32,8 @@ from ml.core.contracts import (  # noqa: E402
 )
 from ml.core.errors import Unavailable  # noqa: E402
 from ml.core.learner import Distillation, Part, Problem  # noqa: E402
-from ml.core.loop import mean_loss, objective  # noqa: E402
 from ml.core.networks import encode_student_targets, initial_weights  # noqa: E402
+from ml.core.objective import mean_loss, objective  # noqa: E402
 from ml.registry import ENTRY_POINTS, PEERS, entry_point  # noqa: E402
 from ml.worker import serve  # noqa: E402
 

@@ -4,6 +4,7 @@ import inspect
 import re
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -11,7 +12,9 @@ import pytest
 
 import harness.store.record
 import ml.core.contracts
+import ml.core.rules
 import ml.core.specs
+import ml.core.trials
 import ml.datasets.__main__ as data
 from harness import cli, declare, hookspecs, testing
 from harness.catalog.product import load_catalog, select_cells
@@ -23,7 +26,13 @@ from harness.session import CellRun
 from ml.core.contracts import Contract, Outcome
 
 pytestmark = pytest.mark.contract
-MODULES = (harness.store.record, ml.core.contracts, ml.core.specs)
+MODULES = (
+    harness.store.record,
+    ml.core.contracts,
+    ml.core.rules,
+    ml.core.specs,
+    ml.core.trials,
+)
 
 
 class Page:
@@ -207,7 +216,7 @@ def test_the_example_of_a_table_is_one(examples, monkeypatch):
 
 def test_the_examples_of_arranging_cells_do_what_they_say(examples, monkeypatch):
     monkeypatch.delenv("CI", raising=False)
-    smaller, longer = examples("reference/hooks", "pytest_matrix_cells")
+    smaller, longer, deeper = examples("reference/hooks", "pytest_matrix_cells")
     settings = Settings(
         root=Path(),
         data=(),
@@ -219,13 +228,19 @@ def test_the_examples_of_arranging_cells_do_what_they_say(examples, monkeypatch)
         timeout=1.0,
         strict_tracks=False,
     )
+    catalog = load_catalog(settings)
     marker = MatrixMarker(dataset=("wine", "lending_club"), framework=("jax",), mode=("train",))
-    cells = select_cells(load_catalog(settings), marker, settings)
+    cells = select_cells(catalog, marker, settings)
     arranged = list(cells)
     smaller(arranged)
     assert {c.algorithm for c in cells} - {c.algorithm for c in arranged} == {"transformer"}
     longer(arranged)
     assert {c.dataset: c.timeout for c in arranged} == {"wine": 1.0, "lending_club": 1200.0}
+    deeper(arranged)
+    assert {c.sweep for c in arranged} == {None}
+    swept = select_cells(catalog, replace(marker, mode=("sweep",)), settings)
+    deeper(swept)
+    assert {c.dataset: c.sweep.epochs for c in swept} == {"wine": None, "lending_club": 2_000}
 
 
 def test_every_page_is_in_the_contents_and_every_link_leads_to_a_page(request):

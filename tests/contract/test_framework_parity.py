@@ -9,8 +9,8 @@ import pytest
 from ml.core.architectures import Pass, declare, forward
 from ml.core.contracts import NetworkSpec, OptimizerSpec, RuntimeSpec, ScheduleSpec
 from ml.core.learner import Distillation, Part, Problem
-from ml.core.loop import objective
 from ml.core.networks import NetworkLearner, initial_weights
+from ml.core.objective import objective
 from ml.core.ops import NUMPY, row_loss, step_keys
 from ml.core.parity import SKETCH_SIZE, make_trace, sketch
 from ml.core.splits import Split

@@ -48,7 +48,10 @@ def test_ids_are_dataset_algorithm_framework_mode(pytester):
         ('dataset="wime"', "*there is no such dataset (did you mean 'wine'?); choose from ames,*"),
         ('framework="torch"', "*no such framework*choose from sklearn, pytorch, tensorflow, jax*"),
         ('task="clasification"', "*did you mean 'classification'?*"),
-        ('mode="sweep"', "*no such mode; choose from train, distill*"),
+        (
+            'mode="swep"',
+            "*no such mode (did you mean 'sweep'?); choose from train, sweep, distill*",
+        ),
         ('algorithm=["mlp", "mpl"]', "*no such algorithm (did you mean 'mlp'?)*"),
         ("algorithm=3", "*takes a name or a list of names, received 3*"),
         ("dataset=[]", "*matches nothing; leave the argument out*"),

@@ -10,7 +10,8 @@ from ml.core.checkpoints import CheckpointFile
 from ml.core.contracts import CheckpointSpec
 from ml.core.errors import DataInvalid, RequestInvalid
 from ml.core.learner import Problem
-from ml.core.loop import Examples, Progress, TrainingState, run_epochs
+from ml.core.loop import Progress, TrainingState, run_epochs
+from ml.core.objective import Examples
 
 pytestmark = pytest.mark.unit
 

@@ -14,6 +14,7 @@ from ml.core.contracts import (
     NetworkSpec,
     Outcome,
     ReplicateResult,
+    SweepRequest,
     Timings,
     TrainRequest,
     TrainResult,
@@ -73,7 +74,13 @@ REQUEST = {
     "seed": 2**63 - 1,
     "replicates": 2,
     "budget": {"rows": 100, "seconds": 1.5},
-    "runtime": {"device": "cuda", "threads": 512, "deterministic": False, "compilation": "never"},
+    "runtime": {
+        "device": "cuda",
+        "threads": 512,
+        "deterministic": False,
+        "compilation": "never",
+        "models_at_once": 8,
+    },
     "artifact_dir": "out",
     "checkpoint": {"folder": "kept", "every_epochs": 5, "every_seconds": 0.5},
 }
@@ -125,6 +132,7 @@ RESULT = {
     "artifact_bytes": 0,
     "artifact": None,
     "distillation": None,
+    "sweep": None,
     "warnings": ["slow"],
     "versions": {"numpy": "2"},
     "threads": 1,
@@ -145,7 +153,64 @@ FAILURE = {
         "detail": None,
     },
 }
-DOCUMENTS = [(TrainRequest, REQUEST), (TrainResult, RESULT), (Failure, FAILURE)]
+SWEEP = {
+    "space": {
+        "optimizer.learning_rate": {"kind": "float", "low": 1e-4, "high": 0.1, "log": True},
+        "batch_size": {"kind": "int", "low": 8, "high": 64, "step": 8, "log": False},
+        "hidden": {"kind": "choice", "values": [[4, 2], [8], []]},
+        "norm": {"kind": "choice", "values": ["none", "batch"]},
+    },
+    "sampler": "gp",
+    "pruner": "wilcoxon",
+    "trials": 9,
+    "epochs": 100,
+    "seconds": 1.5,
+    "patience": 3,
+    "batch": 2,
+    "folds": 5,
+    "journal": "trials.jsonl",
+}
+TRIALS = [
+    {
+        "index": 0,
+        "settings": {"optimizer.learning_rate": 0.001, "hidden": [4, 2], "norm": "none"},
+        "outcome": "ok",
+        "reason": "",
+        "value": 0.1,
+        "steps": [[1, 0.30000000000000004], [2, 0.1]],
+        "epochs": 2,
+        "seconds": 0.5,
+    },
+    {
+        "index": 1,
+        "settings": {"optimizer.learning_rate": 0.1, "hidden": [], "norm": True},
+        "outcome": "diverged",
+        "reason": "the loss became nan",
+        "value": None,
+        "steps": [],
+        "epochs": 1,
+        "seconds": 0.0,
+    },
+]
+SWEPT = {
+    "trials": TRIALS,
+    "best": 0,
+    "validation_rows": 2,
+    "default_metrics": [{"rmse": 2.0}],
+    "importance": {"norm": 0.25, "hidden": 0.75},
+    "importance_method": "fANOVA",
+    "ended": "patience",
+    "resumed_trials": 1,
+    "epochs": 3,
+    "seconds": 0.75,
+}
+DOCUMENTS = {
+    "request": (TrainRequest, REQUEST),
+    "sweep": (SweepRequest, {**REQUEST, "sweep": SWEEP}),
+    "result": (TrainResult, RESULT),
+    "swept": (TrainResult, {**RESULT, "sweep": SWEPT}),
+    "failure": (Failure, FAILURE),
+}
 MODELS = [
     value
     for value in vars(contracts).values()
@@ -167,7 +232,7 @@ def read(model, document):
     return model.model_validate_json(json.dumps(document))
 
 
-@pytest.mark.parametrize(("model", "document"), DOCUMENTS, ids=["request", "result", "failure"])
+@pytest.mark.parametrize(("model", "document"), DOCUMENTS.values(), ids=DOCUMENTS)
 def test_documents_come_back_from_json_value_for_value(model, document):
     record = read(model, document)
     assert record.model_dump(mode="json") == document

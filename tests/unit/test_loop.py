@@ -7,7 +7,8 @@ import pytest
 from ml.core.contracts import NetworkSpec, OptimizerSpec
 from ml.core.errors import DataInvalid, TrainingDiverged
 from ml.core.learner import Problem
-from ml.core.loop import Examples, mean_loss, run_epochs
+from ml.core.loop import run_epochs
+from ml.core.objective import Examples, mean_loss
 
 pytestmark = pytest.mark.unit
 

@@ -7,7 +7,6 @@ import pytest
 
 from ml.core.distill import measure_agreement, measure_latency
 from ml.core.learner import Distillation, Part, Problem
-from ml.core.loop import mean_loss, objective
 from ml.core.networks import (
     SMALLEST_PROBABILITY,
     NetworkLearner,
@@ -15,6 +14,7 @@ from ml.core.networks import (
     encode_targets,
     soften,
 )
+from ml.core.objective import mean_loss, objective
 
 pytestmark = pytest.mark.unit
 

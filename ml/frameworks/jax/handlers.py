@@ -6,12 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
 
 import jax
 from jax._src import xla_bridge
 
+from ml.core.cohort import NetworkCohort
 from ml.core.contracts import NetworkSpec, RuntimeSpec
 from ml.core.handling import handle_status, handle_train
 from ml.core.learner import Adapter, fixed_at_start, no_such_device
@@ -123,16 +125,19 @@ def _name(device: Any) -> str:
     return f"{'cuda' if device.platform == 'gpu' else device.platform}:{device.id}"
 
 
+_make_learner = network_factory(JaxStepper)
+
 ADAPTER = Adapter(
     name="jax",
     accepts=NetworkSpec,
     uses_validation=True,
     suffix=".safetensors",
-    make_learner=network_factory(JaxStepper),
+    make_learner=_make_learner,
     prepare=prepare,
     versions=lambda: {"jax": jax.__version__},
     devices=_devices,
     device=_device,
+    open_cohort=partial(NetworkCohort, _make_learner),
 )
 
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ml.core.architectures import Pass, declare, forward, merge, unflatten
 from ml.core.batches import EpochPlan, Widening, join_blocks, plan_epoch, stage_blocks, stage_rows
 from ml.core.learner import Floats32, Problem
-from ml.core.loop import Examples, TrainingState, objective
+from ml.core.loop import TrainingState
+from ml.core.objective import Examples, objective
 from ml.core.ops import row_loss
 from ml.core.optimizers import compiled_form
 from ml.core.specs import NetworkSpec, OptimizerSpec

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import torch
 
+from ml.core.cohort import NetworkCohort
 from ml.core.contracts import NetworkSpec, RuntimeSpec
 from ml.core.handling import handle_status, handle_train
 from ml.core.learner import Adapter, no_such_device
@@ -35,16 +37,19 @@ def _devices() -> tuple[str, ...]:
     return ("cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count())))
 
 
+_make_learner = network_factory(TorchStepper)
+
 ADAPTER = Adapter(
     name="pytorch",
     accepts=NetworkSpec,
     uses_validation=True,
     suffix=".safetensors",
-    make_learner=network_factory(TorchStepper),
+    make_learner=_make_learner,
     prepare=prepare,
     versions=lambda: {"torch": torch.__version__},
     devices=_devices,
     device=device_in_use,
+    open_cohort=partial(NetworkCohort, _make_learner),
 )
 
 

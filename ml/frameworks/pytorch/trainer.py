@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ml.core.architectures import Pass, declare, forward, merge
 from ml.core.learner import Floats32, Problem
-from ml.core.loop import Examples, TrainingState, objective, objective_gradient
+from ml.core.loop import TrainingState
+from ml.core.objective import Examples, objective, objective_gradient
 from ml.core.ops import row_gradient, row_loss
 from ml.core.optimizers import plan_updates
 from ml.core.specs import NetworkSpec

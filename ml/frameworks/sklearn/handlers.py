@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from ml.core.contracts import EstimatorSpec, RuntimeSpec
 from ml.core.handling import handle_status, handle_train
 from ml.core.learner import Adapter, no_such_device
+from ml.frameworks.sklearn.models import known_settings
 from ml.frameworks.sklearn.trainer import make_learner
 
 _jobs: list[Any] = []
@@ -39,6 +40,7 @@ ADAPTER = Adapter(
     versions=lambda: {"scikit-learn": sklearn.__version__},
     devices=lambda: ("cpu",),
     device=lambda: "cpu",
+    settings_of=known_settings,
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ml.core.contracts import EstimatorSpec, ImportedSpec
 from ml.core.errors import RequestInvalid, describe
 from ml.core.imported import call_target, import_target, python_params
 from ml.core.learner import Problem
+from ml.core.specs import Scalar
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,29 @@ def build_estimator(
     if "random_state" in known:
         estimator.set_params(random_state=int(draw.integers(2**31)))
     return estimator.set_params(**{**entry.defaults, **python_params(spec.params)})
+
+
+def known_settings(
+    spec: EstimatorSpec | ImportedSpec, classes: int
+) -> dict[str, Scalar | tuple[Scalar, ...]] | None:
+    """Return an estimator's parameters with their values, its own defaults included.
+
+    What JSON has no form for stands as text. None where an object tells no parameters; raises as
+    ``build_estimator`` does.
+    """
+    if isinstance(spec, ImportedSpec) and spec.role == "learner":
+        return None
+    estimator = build_estimator(spec, Problem(1, classes), np.random.default_rng(0))
+    if not hasattr(estimator, "get_params"):
+        return None
+    return {name: _as_setting(value) for name, value in estimator.get_params().items()}
+
+
+def _as_setting(value: Any) -> Scalar | tuple[Scalar, ...]:
+    if isinstance(value, list | tuple) and all(isinstance(one, Scalar) for one in value):
+        return tuple(value)
+    plain = isinstance(value, Scalar) and not (isinstance(value, float) and not isfinite(value))
+    return value if plain else describe(value)
 
 
 def _build_imported(spec: ImportedSpec, draw: np.random.Generator) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from ml.core.contracts import EstimatorSpec, ImportedSpec, NetworkSpec
 from ml.core.errors import MatrixError, RequestInvalid, TrainingDiverged, describe
 from ml.core.learner import Draws, FitReport, Floats32, Floats64, Part, Problem
-from ml.core.loop import checked_loss
+from ml.core.objective import checked_loss
 from ml.frameworks.sklearn.data import predict_probabilities, to_estimator
 from ml.frameworks.sklearn.models import build_estimator
 from ml.frameworks.sklearn.serialization import dump_estimator, load_estimator

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
 
+from ml.core.cohort import NetworkCohort
 from ml.core.contracts import NetworkSpec, RuntimeSpec
 from ml.core.handling import handle_status, handle_train
 from ml.core.learner import Adapter, fixed_at_start, no_such_device
@@ -72,16 +74,19 @@ def _name(device: Any) -> str:
     return "cpu" if device.device_type == "CPU" else f"cuda:{number}"
 
 
+_make_learner = network_factory(TensorFlowStepper)
+
 ADAPTER = Adapter(
     name="tensorflow",
     accepts=NetworkSpec,
     uses_validation=True,
     suffix=".safetensors",
-    make_learner=network_factory(TensorFlowStepper),
+    make_learner=_make_learner,
     prepare=prepare,
     versions=lambda: {"tensorflow": tf.__version__},
     devices=_devices,
     device=_device,
+    open_cohort=partial(NetworkCohort, _make_learner),
 )
 
 

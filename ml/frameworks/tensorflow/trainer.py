@@ -21,7 +21,8 @@ from ml.core.batches import (
     stage_rows,
 )
 from ml.core.learner import Floats32, Problem
-from ml.core.loop import Examples, TrainingState, objective
+from ml.core.loop import TrainingState
+from ml.core.objective import Examples, objective
 from ml.core.ops import row_loss
 from ml.core.optimizers import compiled_form
 from ml.core.specs import NetworkSpec, OptimizerSpec
