@@ -64,7 +64,7 @@ def objective(
     rule = problem.distillation
     if rule is None or problem.loss == "squared":
         return loss(problem.loss, outputs, targets)
-    hard, soft = targets[:, : problem.outputs], targets[:, problem.outputs :]
+    hard, soft = targets[..., : problem.outputs], targets[..., problem.outputs :]
     plain = loss(problem.loss, outputs, hard)
     softened = loss(problem.loss, outputs / rule.temperature, soft)
     return rule.soft_share * rule.temperature**2 * softened + (1 - rule.soft_share) * plain
@@ -77,7 +77,7 @@ def objective_gradient(
     rule = problem.distillation
     if rule is None or problem.loss == "squared":
         return row_gradient(problem.loss, outputs, targets)
-    hard, soft = targets[:, : problem.outputs], targets[:, problem.outputs :]
+    hard, soft = targets[..., : problem.outputs], targets[..., problem.outputs :]
     plain = row_gradient(problem.loss, outputs, hard)
     softened = row_gradient(problem.loss, outputs / rule.temperature, soft)
     # One power of the temperature is spent on the outputs' own division by it.
