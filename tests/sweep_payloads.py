@@ -26,7 +26,7 @@ NETWORK_SPACE = {
     "norm": {"kind": "choice", "values": ["none", "batch"]},
 }
 ESTIMATOR_SPACE = {
-    "params.n_neighbors": {"kind": "int", "low": 1, "high": 60},
+    "params.n_neighbors": {"kind": "int", "low": 1, "high": 14},
     "params.p": {"kind": "float", "low": 1.0, "high": 4.0},
     "params.weights": {"kind": "choice", "values": ["uniform", "distance"]},
 }

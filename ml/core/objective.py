@@ -102,7 +102,7 @@ def checked_loss(
     else:
         return float(loss)
     last = f"the last good loss was {earlier[-1]:.6g}" if earlier else "no loss was good"
-    raise TrainingDiverged(
+    problem = TrainingDiverged(
         f"{event} in epoch {len(earlier) + 1}; {last}",
         code=code,
         field=field,
@@ -110,3 +110,5 @@ def checked_loss(
         received=f"{loss:.6g}",
         remedy="lower the learning rate, or look for extreme values in the features",
     )
+    problem.epoch = len(earlier) + 1
+    raise problem

@@ -77,24 +77,22 @@ def test_what_is_pruned_was_trained_in_part_and_what_survives_as_if_nothing_were
 
 def test_no_epoch_is_trained_twice(monkeypatch):
     from ml.core import sweep as module
-    from ml.frameworks.pytorch.trainer import TorchStepper
+    from ml.core.loop import Training
 
     trained, searched = [], []
-    epoch, refit = TorchStepper.epoch, module.run_opened
+    draw, refit = Training.draw_order, module.run_opened
 
-    def counted(stepper, order):
-        trained.append(len(order))
-        return epoch(stepper, order)
+    def counted(training):
+        trained.append(training)
+        return draw(training)
 
     def begins(*given):
         searched.append(len(trained))
         return refit(*given)
 
-    monkeypatch.setattr(TorchStepper, "epoch", counted)
+    monkeypatch.setattr(Training, "draw_order", counted)
     monkeypatch.setattr(module, "run_opened", begins)
-    result = sweep(
-        "pytorch", pruner="hyperband", trials=9, runtime={"models_at_once": 1}, epochs=70
-    )
+    result = sweep("pytorch", pruner="hyperband", trials=9, epochs=70)
     assert searched[0] == result.sweep.epochs <= 70
     assert {trial.outcome for trial in result.sweep.trials} == {"ok", "pruned"}
 
@@ -121,7 +119,7 @@ def weights_of(framework, content):
 @pytest.mark.parametrize(("framework", "folds"), [("sklearn", 3), ("pytorch", 1)])
 def test_nothing_before_the_end_depends_on_the_test_rows(framework, folds, tmp_path):
     changes = {"sampler": "tpe", "trials": 12, "folds": folds, "replicates": 2}
-    changes |= LINEAR if framework == "sklearn" else {}
+    changes |= {**LINEAR, "pruner": "none"} if framework == "sklearn" else {}
     clean = payload_of(framework, **changes)
     results, weights = [], []
     for name, payload in (("clean", clean), ("poisoned", poisoned(clean, range(120, ROWS)))):
@@ -175,7 +173,7 @@ def test_a_failed_trial_is_a_row_with_its_reason_and_the_sweep_goes_on():
     assert failed.outcome == "diverged"
     assert "became" in failed.reason
     assert failed.value is None
-    assert failed.epochs == 1
+    assert f"in epoch {failed.epochs};" in failed.reason
     assert all(trial.outcome == "ok" for trial in by_rate.values())
     assert any("1 of 3 trials failed" in text for text in result.warnings)
 
@@ -254,7 +252,7 @@ def test_settings_that_do_not_fit_each_other_are_a_row():
     ("framework", "limits", "ended", "trials"),
     [
         ("sklearn", {"epochs": 6}, "epochs", 6),
-        ("sklearn", {"epochs": 7, "folds": 2}, "epochs", 3),
+        ("sklearn", {"epochs": 7, "folds": 2, "pruner": "none"}, "epochs", 3),
         ("sklearn", {"sampler": "grid"}, "exhausted", 6),
         ("pytorch", {"epochs": 20, "pruner": "none"}, "epochs", 4),
         ("pytorch", {"epochs": 1}, "epochs", 1),
