@@ -63,7 +63,7 @@ def compare_best(records: Sequence[Record]) -> Best | None:
         ),
         facts=tuple(_list_facts(chosen)),
         missing=tuple(missing),
-        verdict=_compare_two(best.get("pytorch"), best.get("tensorflow")),
+        verdict=compare_two(best.get("pytorch"), best.get("tensorflow")),
     )
 
 
@@ -75,7 +75,7 @@ def _list_facts(records: Sequence[Record]) -> list[tuple[str, tuple[str, ...], i
     texts = [
         f"{write_number(score.value, 4)} ± {write_number(score.spread, 2)}" for score in scores
     ]
-    facts = [(metric, tuple(texts), _place_best(values, scores[0].greater_is_better))]
+    facts = [(metric, tuple(texts), place_best(values, scores[0].greater_is_better))]
     facts.append((f"baseline's {metric}", tuple(write_number(s.baseline, 4) for s in scores), None))
     replicates = [one for result in results if result for one in result.replicates]
     others = dict.fromkeys(name for one in replicates for name in one.metrics if name != metric)
@@ -95,7 +95,7 @@ def _list_facts(records: Sequence[Record]) -> list[tuple[str, tuple[str, ...], i
         ("parameters", [r.parameters if r else None for r in results], _write_count, None),
     ]
     for name, found, write, greater in rows:
-        place = None if greater is None else _place_best(found, greater)
+        place = None if greater is None else place_best(found, greater)
         facts.append((name, tuple(map(write, found)), place))
     return facts
 
@@ -111,14 +111,16 @@ def _mean_metric(result: TrainResult | None, name: str) -> float | None:
     return statistics.fmean(values) if values else None
 
 
-def _place_best(values: Sequence[float | None], greater: bool) -> int | None:
+def place_best(values: Sequence[float | None], greater: bool) -> int | None:
+    """Return the place of the best value; None where fewer than two are known, or all are equal."""
     known = [value for value in values if value is not None]
     if len(known) < 2 or len(set(known)) < 2:
         return None
     return list(values).index(max(known) if greater else min(known))
 
 
-def _compare_two(one: Record | None, two: Record | None) -> str:
+def compare_two(one: Record | None, two: Record | None) -> str:
+    """Compare PyTorch's best with TensorFlow's in words; nothing where one of them is none."""
     if one is None or two is None or one.score is None or two.score is None:
         return ""
     names = f"PyTorch's best, {one.algorithm}, and TensorFlow's, {two.algorithm},"
@@ -145,11 +147,12 @@ def _pair(one: Record, two: Record) -> list[float]:
     if one.result is None or two.result is None or one.score is None:
         return []
     metric, sign = one.score.metric, 1 if one.score.greater_is_better else -1
-    others = {r.split_sha256: r.metrics.get(metric) for r in two.result.replicates}
+    # All replicates of a sweep have one split; equal places have equal initial weights, too.
+    others = {(r.split_sha256, r.index): r.metrics.get(metric) for r in two.result.replicates}
     return [
         sign * (r.metrics[metric] - other)
         for r in one.result.replicates
-        if metric in r.metrics and (other := others.get(r.split_sha256)) is not None
+        if metric in r.metrics and (other := others.get((r.split_sha256, r.index))) is not None
     ]
 
 

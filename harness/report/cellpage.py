@@ -14,6 +14,7 @@ from harness.report.files import name_file
 from harness.report.frame import link_cell
 from harness.report.pages import name_anchor
 from harness.report.parity import build_ladder
+from harness.report.sweeppanel import build_panel
 from harness.report.trendwords import (
     SYMBOLS,
     choose_worst,
@@ -26,6 +27,7 @@ from harness.store.ladder import Compared
 from harness.store.record import Record
 from harness.store.series import Point, Series
 from harness.trends.trend import Trend
+from ml.core.contracts import Trial
 
 UNITS = {"fit": "seconds", "seconds": "seconds", "peak_memory": "bytes"}
 
@@ -134,20 +136,27 @@ def build_cell_data(
 
 
 def build_newest(
-    record: Record, run: str, siblings: Sequence[Record], compared: Sequence[Compared]
+    record: Record,
+    run: str,
+    siblings: Sequence[Record],
+    compared: Sequence[Compared],
+    kept: Sequence[Trial] = (),
 ) -> dict[str, Any]:
     """Return what the page shows of a cell's newest record, as JSON values.
 
     ``siblings`` are the run's records of the same dataset, algorithm and mode, in whichever
     framework; ``compared`` the comparisons that the cell is part of. The record stands there as
-    text, as JavaScript would lose the last digits of a seed.
+    text, as JavaScript would lose the last digits of a seed. A sweep's trials are in it;
+    ``kept`` are those of one that gave no result.
     """
     ladder = build_ladder(record.cell, compared)
+    panel = build_panel(record, kept)
     return {
         "run": run,
         "record": record.model_dump_json(),
         "siblings": [_build_sibling(one, record) for one in siblings],
         "ladder": asdict(ladder) if ladder else None,
+        "sweep": asdict(panel) if panel else None,
     }
 
 

@@ -13,6 +13,7 @@ from harness.report.cells import CellRow, build_row
 from harness.report.distill import Distillation, build_distillations
 from harness.report.heatmap import Heatmap, State, build_heatmaps, state_of
 from harness.report.parity import ParityTable, build_parity
+from harness.report.sweeps import SweepLine, build_sweeps
 from harness.report.text import NOTHING, OUTCOMES, count, write_bytes, write_moment, write_seconds
 from harness.store.journal import RunJournal
 from harness.store.ladder import Compared, list_comparisons
@@ -125,6 +126,7 @@ class RunPage:
     packages: tuple[tuple[str, str], ...]
     earlier: tuple[RunSummary, ...]
     distillations: tuple[Distillation, ...]
+    sweeps: tuple[SweepLine, ...]
 
 
 def summarize_run(run: RunJournal) -> RunSummary:
@@ -227,6 +229,7 @@ def build_run_page(run: RunJournal, earlier: Sequence[RunSummary]) -> RunPage:
         packages=tuple(sorted(run.head.packages.items())) if run.head else (),
         earlier=tuple(earlier),
         distillations=build_distillations(records, anchors),
+        sweeps=build_sweeps(records, anchors),
     )
 
 
