@@ -190,6 +190,7 @@ class Adapter:
     device: Callable[[], str]
     open_cohort: Callable[[Sequence[Member], int], Cohort] | None = None
     settings_of: Callable[[EstimatorSpec | ImportedSpec, int], Known | None] | None = None
+    models_at_once: Callable[[Member, int], int] = lambda member, asked: 1
 
     @property
     def trains_students(self) -> bool:

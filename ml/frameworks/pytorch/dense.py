@@ -11,6 +11,9 @@ from ml.core.specs import NetworkSpec
 
 _aten: Any = torch.ops.aten
 
+# From so many rows on, products with one vector a model are faster one after another.
+LONG_BATCH = 128
+
 # In place, by the activation's name: the activation, and its gradient given what it put out.
 _ACTIVATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "relu": (
@@ -45,7 +48,9 @@ class DenseNetworks:
     ``weights`` and ``gradients`` are kernel [K, in, out] and bias [K, 1, out] of each layer in
     turn; a forward pass needs no gradients. What autograd would record, allocate and walk at
     every step is known beforehand here: the same products in the same order, without its cost.
-    Each model's numbers are to the bit those of K = 1.
+
+    Each model's numbers are to the bit those of K = 1, but for a layer that is one wide: there
+    the libraries multiply with a vector by other code, and the sums differ in the last bit.
     """
 
     def __init__(
@@ -89,79 +94,51 @@ class DenseNetworks:
             masks = [mask[:, :rows] for mask in masks]
         signal = features
         for layer, into in enumerate(at.hidden):
-            at.affine[layer](self._biases[layer], signal, self._kernels[layer], into)
+            torch.baddbmm(self._biases[layer], signal, self._kernels[layer], out=into)
             signal = self._activate(into)
             if masks:
                 signal = torch.mul(into, masks[layer], out=at.dropped[layer])
         last = len(at.hidden)
-        at.affine[last](self._biases[last], signal, self._kernels[last], outputs)
-        delta = residual(outputs)
+        torch.baddbmm(self._biases[last], signal, self._kernels[last], out=at.outputs)
+        outputs.copy_(at.outputs)
+        delta = residual(at.outputs)
         for layer in range(last, -1, -1):
             below = at.turned[layer - 1] if layer else features.transpose(1, 2)
-            at.to_kernel[layer](below, delta, self._kernel_gradients[layer])
+            into = at.gradients[layer]
+            if into is None:
+                torch.bmm(below, delta, out=self._kernel_gradients[layer])
+            else:
+                self._kernel_gradients[layer].copy_(torch.bmm(below, delta, out=into))
             torch.sum(delta, 1, True, out=self._bias_gradients[layer])
             if layer:
-                delta = at.to_signal[layer](delta, self._turned[layer], at.deltas[layer - 1])
+                delta = torch.bmm(delta, self._turned[layer], out=at.deltas[layer - 1])
                 if masks:
                     delta.mul_(masks[layer - 1])
                 self._activation_gradient(delta, at.hidden[layer - 1])
 
 
 class _Buffers:
-    """Hold what batches of one size are computed in, and by which products, layer by layer."""
+    """Hold what batches of one size are computed in, layer by layer.
+
+    PyTorch hands the products of several models to the library at once only where the result
+    is one piece of memory, as a layer's gradients among those of other layers are not; else it
+    loops over them, which is faster for products with vectors and long batches.
+    """
 
     def __init__(
         self, features: Any, kernels: Sequence[torch.Tensor], outputs: torch.Tensor, masks: int
     ) -> None:
         models, rows, _ = features.shape
-        inner = [features.new_empty(models, rows, kernel.shape[2]) for kernel in kernels[:-1]]
-        self.hidden = inner
-        self.deltas = [torch.empty_like(signal) for signal in inner]
-        self.dropped = [torch.empty_like(signal) for signal in inner[:masks]]
-        self.turned = [signal.transpose(1, 2) for signal in self.dropped or inner]
-        self.affine, self.to_kernel, self.to_signal = [], [], []
-        below = features
-        for kernel, signal in zip(kernels, (*inner, outputs), strict=True):
-            narrow = _is_by_vector(below, kernel)
-            self.affine.append(_affine_by_model if narrow else _affine)
-            narrow = _is_by_vector(below.transpose(1, 2), signal)
-            self.to_kernel.append(_product_by_model if narrow else _product)
-            narrow = _is_by_vector(signal, kernel.transpose(1, 2))
-            self.to_signal.append(_product_by_model if narrow else _product)
-            below = signal
-
-
-def _is_by_vector(left: torch.Tensor, right: torch.Tensor) -> bool:
-    """Tell whether products of one model are by other code than those of several at once.
-
-    So it is with vectors, but for small ones. Here several are computed as if each were alone.
-    """
-    models, rows, inner = left.shape
-    return models > 1 and right.shape[2] == 1 and rows * inner >= 400 and not left.is_cuda
-
-
-def _affine(
-    bias: torch.Tensor, left: torch.Tensor, right: torch.Tensor, out: torch.Tensor
-) -> torch.Tensor:
-    product: torch.Tensor = torch.baddbmm(bias, left, right, out=out)
-    return product
-
-
-def _affine_by_model(
-    bias: torch.Tensor, left: torch.Tensor, right: torch.Tensor, out: torch.Tensor
-) -> torch.Tensor:
-    parts = (array.unbind() for array in (bias, left, right, out))
-    for shift, signal, kernel, into in zip(*parts, strict=True):
-        torch.addmm(shift, signal, kernel, out=into)
-    return out
-
-
-def _product(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    return torch.bmm(left, right, out=out)
-
-
-def _product_by_model(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    parts = (array.unbind() for array in (left, right, out))
-    for one, other, into in zip(*parts, strict=True):
-        torch.mm(one, other, out=into)
-    return out
+        self.hidden = [features.new_empty(models, rows, k.shape[2]) for k in kernels[:-1]]
+        self.deltas = [torch.empty_like(signal) for signal in self.hidden]
+        self.dropped = [torch.empty_like(signal) for signal in self.hidden[:masks]]
+        self.turned = [signal.transpose(1, 2) for signal in self.dropped or self.hidden]
+        spread = outputs.shape[2] == 1 and rows >= LONG_BATCH
+        room = features.new_empty(models, rows + (spread and models > 1), outputs.shape[2])
+        self.outputs = room[:, :rows]
+        self.gradients = [
+            None
+            if models == 1 or (kernel.shape[2] == 1 and rows >= LONG_BATCH)
+            else features.new_empty(kernel.shape)
+            for kernel in kernels
+        ]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ml.core.architectures import declare, unflatten
+from ml.core.architectures import declare
 from ml.core.learner import Distillation, Floats32, Problem
 from ml.core.loop import TrainingState
 from ml.core.objective import Examples, objective, objective_gradient
@@ -23,7 +23,7 @@ from ml.core.specs import NetworkSpec
 from ml.frameworks.pytorch.data import to_numpy, to_tensor
 from ml.frameworks.pytorch.dense import DenseNetworks, dropped_widths
 from ml.frameworks.pytorch.models import OPS
-from ml.frameworks.pytorch.updates import FlatUpdate
+from ml.frameworks.pytorch.updates import FlatUpdate, count_updates
 
 # The rows of some updates are gathered at a time, as many as stay near the processor.
 GATHERED_BYTES = 2**21
@@ -33,13 +33,17 @@ Model = tuple[NetworkSpec, Problem, list[Floats32], int]
 
 @dataclass
 class _Own:
-    """Hold what belongs to one model alone; its rows begin at ``offset`` of those staged."""
+    """Hold what belongs to one model alone.
+
+    Its features begin at ``offset`` of those staged, its targets at ``first``.
+    """
 
     spec: NetworkSpec
     problem: Problem
     seed: int
     updates: int = 0
     offset: int = 0
+    first: int = 0
     rows: int = 0
     held: torch.Tensor | None = None
 
@@ -67,14 +71,17 @@ class DenseSteppers:
         spec, problem, _, _ = next(iter(models.values()))
         self._spec = spec
         self._shapes = [weight.shape for weight in declare(spec, problem)]
+        self._sizes = [math.prod(shape) for shape in self._shapes]
+        self._bounds = [0, *itertools.accumulate(self._sizes)]
         self._row_loss, self._row_gradient = partial(row_loss, OPS), partial(row_gradient, OPS)
-        size = sum(math.prod(shape) for shape in self._shapes)
         # The models that are not in the computation, [3, P] each.
-        self._parked = {index: torch.zeros(3, size) for index in models}
+        self._parked = {index: torch.zeros(3, sum(self._sizes)) for index in models}
         self._active: list[int] = []
         self._state = self._gradient = torch.zeros(0)
         # For predictions: the networks of one model, where its weights lie now.
         self._single: dict[int, DenseNetworks] = {}
+        # The features of the validation rows of all models, as soon as they are asked for.
+        self._held: torch.Tensor | None = None
         self._moved_by: list[tuple[int, FlatUpdate]] = []
         self._buffers: dict[tuple[str, tuple[int, ...]], torch.Tensor] = {}
         for index, (_, _, weights, _) in models.items():
@@ -84,24 +91,24 @@ class DenseSteppers:
     def stage(self, examples: Mapping[int, Examples], held: Mapping[int, Floats32 | None]) -> None:
         """Hand over each model's training rows once, and the features of its validation rows.
 
-        What models share is staged once.
+        Features that models share are staged once.
         """
-        parts: dict[tuple[int, ...], tuple[int, Examples]] = {}
+        parts: dict[int, Floats32] = {}
+        places: dict[int, int] = {}
         blocks: dict[int, torch.Tensor] = {}
         total = 0
         for index, rows in examples.items():
-            key = tuple(map(id, (rows.features, rows.targets, rows.weights)))
+            key = id(rows.features)
             if key not in parts:
-                parts[key] = (total, rows)
-                total += len(rows.features)
+                parts[key], places[key] = rows.features, sum(map(len, parts.values()))
             own, features = self._own[index], held[index]
-            own.offset, own.rows = parts[key][0], len(rows.features)
+            own.offset, own.first, own.rows = places[key], total, len(rows.features)
+            total += own.rows
             if features is not None:
                 own.held = blocks.setdefault(id(features), to_tensor(features))
-        staged = [rows for _, rows in parts.values()]
-        self._features = _join([rows.features for rows in staged])
-        self._targets = _join([rows.targets for rows in staged])
-        shares = [rows.weights for rows in staged if rows.weights is not None]
+        self._features = _join(list(parts.values()))
+        self._targets = _join([rows.targets for rows in examples.values()])
+        shares = [rows.weights for rows in examples.values() if rows.weights is not None]
         self._shares = _join(shares) if shares else None
 
     @torch.no_grad()
@@ -111,17 +118,24 @@ class DenseSteppers:
         models = [self._own[index] for index in self._active]
         counts = [len(orders[index]) for index in self._active]
         order = np.zeros((len(models), max(counts)), np.int64)
-        for row, (model, index) in enumerate(zip(models, self._active, strict=True)):
-            np.add(orders[index], model.offset, out=order[row, : counts[row]])
-            # A place that is no row's holds any row of the model; what it gives is left out.
-            order[row, counts[row] :] = model.offset
-        rows = to_tensor(order)
-        targets = self._targets[rows]
-        shares = None if self._shares is None else self._shares[rows].unsqueeze(2)
+        # A place that is no row's holds the first row; what it gives is left out.
+        for row, index in enumerate(self._active):
+            order[row, : counts[row]] = orders[index]
+        rows = to_tensor(order + np.array([[model.offset] for model in models]))
+        own = to_tensor(order + np.array([[model.first] for model in models]))
+        targets = self._targets[own]
+        shares = None if self._shares is None else self._shares[own].unsqueeze(2)
         size = self._spec.batch_size
         updates = -(-max(counts) // size)
         plans = _plan(models, updates)
-        moves = [(move, plans[row].learning_rate.tolist()) for row, move in self._moves(models)]
+        moves = [
+            (
+                move,
+                plans[row].learning_rate.tolist(),
+                count_updates(models[row].updates, updates),
+            )
+            for row, move in self._moves(models)
+        ]
         gradient = partial(objective_gradient, _joint_problem(models), self._row_gradient)
         outputs = self._buffer("outputs", (len(models), max(counts), self._shapes[-1][0]))
         for update, ((features, masks), given, wanted, share) in enumerate(
@@ -137,8 +151,8 @@ class DenseSteppers:
                 count, missing = _count([each - update * size for each in counts], wanted)
             residual = partial(_residual, gradient, wanted, share, count, missing)
             self._networks.learn(features, given, residual, masks)
-            for move, rates in moves:
-                move.apply(rates[update])
+            for move, rates, numbers in moves:
+                move.apply(rates[update], numbers[update])
         for model in models:
             model.updates += updates
         losses = self._losses(models, outputs, targets)
@@ -159,10 +173,17 @@ class DenseSteppers:
             self._single[index] = DenseNetworks(self._spec.activation, views)
         return to_numpy(self._single[index].forward(features[None])[0])
 
+    @torch.no_grad()
     def validate(self, indices: Sequence[int]) -> Mapping[int, Floats32]:
         """Return the raw outputs of these models for their validation rows."""
         held = {index: self._own[index].held for index in indices}
-        return {i: self.predict(i, rows) for i, rows in held.items() if rows is not None}
+        sizes = {len(rows) for rows in held.values() if rows is not None}
+        if len(indices) == 1 or set(indices) != set(self._active) or len(sizes) != 1:
+            return {i: self.predict(i, rows) for i, rows in held.items() if rows is not None}
+        if self._held is None:
+            self._held = torch.stack([held[index] for index in self._active])
+        outputs = to_numpy(self._networks.forward(self._held))
+        return dict(zip(self._active, outputs, strict=True))
 
     def weights(self, index: int) -> list[Floats32]:
         """Return copies of a model's weights."""
@@ -196,6 +217,7 @@ class DenseSteppers:
         self._single.clear()
         self._moved_by.clear()
         self._buffers.clear()
+        self._held = None
         for row, index in enumerate(self._active):
             self._parked[index] = self._state[:, row].clone()
         self._active = sorted(indices, key=lambda index: (self._own[index].alike, index))
@@ -209,7 +231,7 @@ class DenseSteppers:
 
     def _views(self, flat: torch.Tensor) -> list[torch.Tensor]:
         """Return the kernels [K, in, out] and biases [K, 1, out] out of flat ones [K, P]."""
-        parts = flat.split([math.prod(shape) for shape in self._shapes], 1)
+        parts = flat.split(self._sizes, 1)
         return [
             part.view(len(flat), *(shape if len(shape) == 2 else (1, *shape)))
             for part, shape in zip(parts, self._shapes, strict=True)
@@ -221,7 +243,9 @@ class DenseSteppers:
         return self._state[:, self._active.index(index)]
 
     def _arrays(self, index: int, part: int) -> list[Floats32]:
-        return unflatten(to_numpy(self._row(index)[part]).copy(), self._shapes)
+        flat = to_numpy(self._row(index)[part]).copy()
+        bounds = itertools.pairwise(self._bounds)
+        return [flat[a:b].reshape(s) for (a, b), s in zip(bounds, self._shapes, strict=True)]
 
     def _load(self, index: int, part: int, arrays: Sequence[Floats32]) -> None:
         flat = np.concatenate([array.ravel() for array in arrays])
@@ -238,8 +262,7 @@ class DenseSteppers:
                 place = slice(rows[0], rows[-1] + 1)
                 weights, first, second = self._state[:, place]
                 parts = (weights, self._gradient[place], first, second)
-                model = models[rows[0]]
-                move = FlatUpdate(model.spec.optimizer, model.updates, *parts)
+                move = FlatUpdate(models[rows[0]].spec.optimizer, *parts)
                 self._moved_by.append((rows[0], move))
         return self._moved_by
 
@@ -344,7 +367,8 @@ def _count(left: list[int], wanted: torch.Tensor) -> tuple[Any, torch.Tensor | N
     size = wanted.shape[1]
     present = [min(count, size) for count in left]
     if min(present) == size:
-        return size, None
+        # As a tensor, so that it is not made one at each division.
+        return torch.tensor(float(size)), None
     counts = torch.tensor(present)[:, None, None]
     return counts, torch.arange(size)[None, :, None] >= counts
 
