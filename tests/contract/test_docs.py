@@ -11,7 +11,9 @@ import pytest
 
 import harness.store.record
 import ml.core.contracts
+import ml.core.rules
 import ml.core.specs
+import ml.core.trials
 import ml.datasets.__main__ as data
 from harness import cli, declare, hookspecs, testing
 from harness.catalog.product import load_catalog, select_cells
@@ -23,7 +25,13 @@ from harness.session import CellRun
 from ml.core.contracts import Contract, Outcome
 
 pytestmark = pytest.mark.contract
-MODULES = (harness.store.record, ml.core.contracts, ml.core.specs)
+MODULES = (
+    harness.store.record,
+    ml.core.contracts,
+    ml.core.rules,
+    ml.core.specs,
+    ml.core.trials,
+)
 
 
 class Page:
