@@ -28,6 +28,9 @@ LAYERS, UNITS = "hidden.layers", "hidden.units"
 PARAMS = "params."
 # Equal layers are written out, one by one, before a spec could refuse them.
 MOST_LAYERS = 256
+# Samplers compute with float64, in which whole numbers are exact up to here, and which has room
+# for the difference of two numbers of this size.
+LARGEST_INT, LARGEST_FLOAT = 2**53, 1e300
 _NESTED = ("optimizer", "schedule")
 
 
@@ -141,6 +144,11 @@ def check_space(model: Model, space: SearchSpace, known: Mapping[str, Setting] |
             for place, value in enumerate(dimension.values):
                 if any(same(value, earlier) for earlier in dimension.values[:place]):
                     _refuse(path, "a value stands there twice", "each value once", value)
+        else:
+            largest = LARGEST_INT if isinstance(dimension, IntRange) else LARGEST_FLOAT
+            bound = max(dimension.low, dimension.high, key=abs)
+            if abs(bound) > largest:
+                _refuse(path, "a bound is too large", f"at most {largest} in size", bound)
         for value in _ends(dimension):
             _check_value(model, space, path, value)
 

@@ -149,6 +149,10 @@ REFUSED = [
      space(hidden__layers=IntRange(low=1, high=2)), "hidden.layers", "hidden.units", "alone", ""),
     ("heads", NetworkSpec(architecture="transformer"), None,
      space(heads=Choice(values=(4, 7))), "heads", "cannot be parted among 7", "7", ""),
+    ("beyond_float", FOREST, KNOWN, space(params__max_depth=IntRange(low=1, high=10**400)),
+     "params.max_depth", "at most 9007199254740992", "1000000000", ""),
+    ("wide", FOREST, None, space(params__a=FloatRange(low=-1.7e308, high=0.0)),
+     "params.a", "at most 1e+300", "-1.7e+308", ""),
     ("huge", MLP, None, space(hidden__layers=IntRange(low=1, high=10**12)),
      "hidden.layers", "", str(10**12), ""),
 ]  # fmt: skip
