@@ -1,10 +1,12 @@
 """Make sweeps for the report's tests: many trials, and every way in which one ends."""
 
+import json
 import math
 import random
 
 from report_fixture import METRICS, make_record, make_result, make_score
 
+from harness.store.trials import place_trials
 from ml.core.contracts import GREATER_IS_BETTER
 from ml.core.trials import Choice, FloatRange, IntRange, SweepInfo, SweepSpec, Trial
 
@@ -72,6 +74,14 @@ def make_trials(draw, number=20, good=0.9, greater=True):
             )
         )
     return tuple(trials)
+
+
+def write_trials(run, cell, trials):
+    """Write trials as a sweep keeps them in its run's folder, the last one cut off."""
+    path = place_trials(run.folder, cell)
+    lines = [json.dumps({"kind": "trial", "trial": one.model_dump(mode="json")}) for one in trials]
+    head = json.dumps({"kind": "sweep", "schema_version": 1, "request": "0" * 64})
+    path.write_text("\n".join([head, *lines, lines[0][:30]]))
 
 
 def make_info(draw, metric="roc_auc", default=(0.85, 0.86, 0.84), trials=20, good=0.9, **changes):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.report.text import NOTHING, OUTCOMES, write_bytes, write_number, write_seconds
+from harness.store.compare import ROUNDING
 from harness.store.record import Record, Score
 from ml.core.contracts import GREATER_IS_BETTER, Framework, TrainResult
 
@@ -112,11 +114,18 @@ def _mean_metric(result: TrainResult | None, name: str) -> float | None:
 
 
 def place_best(values: Sequence[float | None], greater: bool) -> int | None:
-    """Return the place of the best value; None where fewer than two are known, or all are equal."""
-    known = [value for value in values if value is not None]
-    if len(known) < 2 or len(set(known)) < 2:
+    """Return the place of the best value; None where there is no second, or it is as good.
+
+    As good is what differs by rounding alone.
+    """
+    known = sorted((value for value in values if value is not None), reverse=greater)
+    if len(known) < 2 or _is_alike(*known[:2]):
         return None
-    return list(values).index(max(known) if greater else min(known))
+    return list(values).index(known[0])
+
+
+def _is_alike(one: float, two: float) -> bool:
+    return math.isclose(one, two, rel_tol=ROUNDING)
 
 
 def compare_two(one: Record | None, two: Record | None) -> str:
@@ -126,7 +135,7 @@ def compare_two(one: Record | None, two: Record | None) -> str:
     names = f"PyTorch's best, {one.algorithm}, and TensorFlow's, {two.algorithm},"
     difference = _gain(one.score) - _gain(two.score)
     metric = one.score.metric
-    if difference == 0:
+    if _is_alike(one.score.value, two.score.value):
         return f"{names} have the same {metric}."
     ahead = "PyTorch's" if difference > 0 else "TensorFlow's"
     text = f"{names} are {write_number(abs(difference))} apart in {metric}; {ahead} is better."

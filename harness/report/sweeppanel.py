@@ -44,13 +44,14 @@ class Axis:
     """Hold one hyperparameter: its path, its short name, and what was searched, in words.
 
     ``low`` and ``high`` hold all its settings, too; they are None where it has ``levels``: values
-    without an order, or of several types.
+    without an order, or of several types. On a logarithmic axis a ``zero`` stands below them.
     """
 
     path: str
     name: str
     searched: str
     log: bool
+    zero: bool
     low: float | None
     high: float | None
     levels: tuple[Setting, ...]
@@ -90,12 +91,14 @@ def build_panel(record: Record, kept: Sequence[Trial] = ()) -> SweepPanel | None
         return _build_unfinished(record, kept) if kept else None
     info, tuning = result.sweep, compare_tuned(result, result.sweep)
     folds = _read_folds(record)
+    # An estimator knows no epochs, and a whole training of it counts as one.
+    unit = "epoch" if any(one.epochs for one in result.replicates) else "training"
     axes = _build_axes(record, info.trials)
     names = {axis.path: axis.name for axis in axes}
     shares = sorted(info.importance.items(), key=lambda entry: (-entry[1], entry[0]))
     return SweepPanel(
         verdict=_write_verdict(tuning),
-        told=tuple(_tell(tuning, info, folds)),
+        told=tuple(_tell(tuning, info, folds, unit)),
         metric=tuning.metric,
         greater_is_better=tuning.greater_is_better,
         pairs=tuning.pairs,
@@ -162,7 +165,7 @@ def _write_verdict(tuning: Tuning) -> str:
     return f"{text}."
 
 
-def _tell(tuning: Tuning, info: SweepInfo, folds: int) -> list[str]:
+def _tell(tuning: Tuning, info: SweepInfo, folds: int, unit: str) -> list[str]:
     best, default = find_trial(info, info.best), find_trial(info, 0)
     parts = "parts" if folds > 1 else "rows"
     told = []
@@ -182,9 +185,9 @@ def _tell(tuning: Tuning, info: SweepInfo, folds: int) -> list[str]:
         )
     if len(tuning.pairs) > 1:
         told.append(ONE_SPLIT)
-    epochs = f"{count(info.epochs, 'epoch')} in " if info.epochs else ""
+    cost = f"{count(info.epochs, unit)} in " if info.epochs else ""
     told.append(
-        f"{describe_counts(info.trials)}; {epochs}{write_seconds(info.seconds)}. "
+        f"{describe_counts(info.trials)}; {cost}{write_seconds(info.seconds)}. "
         f"The search ended when {ENDED[info.ended]}."
     )
     if info.resumed_trials:
@@ -254,13 +257,15 @@ def _build_axis(
     if len(numbers) < len(settings) or not (is_range or searched is None) or not settings:
         declared = searched.values if isinstance(searched, Choice) else ()
         levels = tuple(dict.fromkeys([*declared, *settings]))
-        return Axis(path, name, _write_searched(searched), False, None, None, levels)
-    ends = list(numbers)
-    log = False
+        return Axis(path, name, _write_searched(searched), False, False, None, None, levels)
+    ends, log, zero = list(numbers), False, False
     if searched is not None and not isinstance(searched, Choice):
         ends += [float(searched.low), float(searched.high)]
-        log = searched.log and min(ends) > 0
-    return Axis(path, name, _write_searched(searched), log, min(ends), max(ends), ())
+        log = searched.log and min(ends) >= 0
+        zero = log and min(ends) == 0
+        # A penalty that is off by default is 0, and has no place among powers of ten.
+        ends = [end for end in ends if end > 0] if zero else ends
+    return Axis(path, name, _write_searched(searched), log, zero, min(ends), max(ends), ())
 
 
 def _write_searched(searched: Dimension | None) -> str:
@@ -271,4 +276,4 @@ def _write_searched(searched: Dimension | None) -> str:
     text = f"{write_setting(searched.low)} to {write_setting(searched.high)}"
     if searched.kind == "int" and searched.step != 1:
         text += f" by {searched.step}"
-    return text + (", logarithmic" if searched.log else "")
+    return text + (" (log)" if searched.log else "")

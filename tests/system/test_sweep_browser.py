@@ -3,7 +3,7 @@ import random
 import pytest
 from report_fixture import HOSTILE, make_run, make_score
 from report_matrix import make_failure, make_matrix_record
-from sweep_fixture import make_info, make_sweep, make_trials
+from sweep_fixture import make_info, make_sweep, make_trials, write_trials
 
 from harness.report.datasetpage import link_dataset
 from harness.report.site import write_site
@@ -49,10 +49,7 @@ def site(tmp_path_factory):
         make_run(reports / "runs" / name, *make_records(rate))
         for name, rate in zip(RUNS, (0.02, 0.01), strict=True)
     ]
-    kept = runs[0].folder / "sweeps" / f"{LOST}.jsonl"
-    kept.parent.mkdir(parents=True)
-    trials = make_trials(random.Random(1), 8)
-    kept.write_text("".join(trial.model_dump_json() + "\n" for trial in trials))
+    write_trials(runs[0], LOST, make_trials(random.Random(1), 8))
     write_site(reports, runs)
     return reports
 

@@ -4,7 +4,7 @@ import random
 import pytest
 from report_fixture import make_record, make_run
 from report_matrix import make_failure, make_matrix_record
-from sweep_fixture import DEFAULT, make_info, make_sweep, make_trials
+from sweep_fixture import DEFAULT, make_info, make_sweep, make_trials, write_trials
 
 from harness.report.cells import build_row
 from harness.report.datasetpage import build_datasets
@@ -96,10 +96,10 @@ def test_an_axis_holds_what_was_searched_and_every_setting():
     axes = {axis.path: axis for axis in build_panel(make_sweep()).axes}
     rate = axes["optimizer.learning_rate"]
     assert (rate.name, rate.log, rate.low, rate.high) == ("learning_rate", True, 1e-4, 0.1)
-    assert rate.searched == "0.0001 to 0.1, logarithmic"
+    assert rate.searched == "0.0001 to 0.1 (log)"
     assert axes["batch_size"].levels == (32, 64, 128)
     assert axes["batch_size"].searched == "one of 32, 64, 128"
-    assert axes["hidden.units"].searched == "8 to 128, logarithmic"
+    assert axes["hidden.units"].searched == "8 to 128 (log)"
     beyond = {**DEFAULT, "dropout": 0.7}
     trials = make_trials(random.Random(0))
     info = info_of().model_copy(
@@ -107,6 +107,31 @@ def test_an_axis_holds_what_was_searched_and_every_setting():
     )
     (dropout,) = [one for one in build_panel(make_sweep(info=info)).axes if one.name == "dropout"]
     assert (dropout.low, dropout.high) == (0.0, 0.7)
+
+
+def test_a_zero_beside_a_logarithmic_range_stands_below_it():
+    trials = make_trials(random.Random(0))
+    off = trials[0].model_copy(
+        update={"settings": {**DEFAULT, "optimizer.learning_rate": 0.0, "hidden.units": -1}}
+    )
+    info = info_of().model_copy(update={"trials": (off, *trials[1:])})
+    axes = {axis.name: axis for axis in build_panel(make_sweep(info=info)).axes}
+    rate, units = axes["learning_rate"], axes["hidden.units"]
+    assert (rate.log, rate.zero, rate.low, rate.high) == (True, True, 1e-4, 0.1)
+    assert (units.log, units.zero, units.low, units.high) == (False, False, -1.0, 128.0)
+
+
+def test_an_estimators_trainings_are_no_epochs():
+    sweep = make_sweep(framework="sklearn")
+    assert "; 143 trainings in 14.2 s." in build_panel(sweep).told[-1]
+
+
+def test_what_differs_by_rounding_is_alike():
+    one, two = swept("pytorch", (0.9, 0.8, 0.7)), swept("tensorflow", (0.9, 0.8, 0.7 + 1e-8))
+    best = compare_sweeps([one, two, swept("sklearn", (0.6, 0.6, 0.6))])
+    assert best.verdict == "PyTorch's best, mlp, and TensorFlow's, mlp, have the same roc_auc."
+    facts = {name: place for name, _, place in best.facts}
+    assert (facts["roc_auc"], facts["gain by tuning"]) == (None, None)
 
 
 def test_without_a_readable_space_the_axes_are_those_of_the_settings():
@@ -316,11 +341,7 @@ def test_a_cell_loads_its_trials_and_the_overview_does_not(tmp_path):
 def test_a_sweep_without_a_result_shows_the_trials_that_had_ended(tmp_path):
     failed = make_failure("oils", "mlp", "pytorch", "timeout", mode="sweep")
     run = make_run(tmp_path / "runs" / "b", failed)
-    kept = run.folder / "sweeps" / f"{failed.cell}.jsonl"
-    kept.parent.mkdir(parents=True)
-    trials = make_trials(random.Random(0), 6)
-    lines = [trial.model_dump_json() for trial in trials[::-1]]
-    kept.write_text("\n".join(['{"request":"abc"}', *lines, lines[0][:30]]))
+    write_trials(run, failed.cell, make_trials(random.Random(0), 6)[::-1])
     write_site(tmp_path, [run])
     panel = read_data(tmp_path, name_file("cell", failed.cell))["newest"]["sweep"]
     assert panel["verdict"] == "The sweep gave no tuned model."

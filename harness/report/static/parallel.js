@@ -25,7 +25,11 @@
         height: top + height + 24,
         length: height,
         point: (axis, place) => [at(axis), top + height * (1 - place)],
-        name: (axis) => ({ x: at(axis), y: 16, "text-anchor": "middle" }),
+        name: (axis) => {
+          if (axis === 0) return { x: 4, y: 16 };
+          if (axis === count - 1) return { x: width - 4, y: 16, "text-anchor": "end" };
+          return { x: at(axis), y: 16, "text-anchor": "middle" };
+        },
         letters: Math.max(8, Math.floor(((right - left) / Math.max(1, count - 1) - 8) / 7)),
         tick: (axis, place) => ({ x: at(axis) + 5, y: top + height * (1 - place) + 4 }),
       };

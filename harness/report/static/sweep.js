@@ -103,7 +103,7 @@
       ["outcome"],
       [titled(panel), true],
       ...panel.axes.map((axis) => [axis.name, isNumber(axis), axis.path]),
-      ["epochs", true],
+      ["trained epochs", true],
       ["seconds", true],
       ["reason"],
     ];

@@ -229,7 +229,16 @@
     });
   }
 
-  function scaleOf(low, high, log) {
+  // A zero below a logarithmic axis has a tick of its own.
+  function scaleOf(low, high, log, zero = false) {
+    if (zero) {
+      const { place, ticks } = scaleOf(low, high, log);
+      const lift = (share) => 0.14 + 0.86 * share;
+      return {
+        place: (value) => (value > 0 ? lift(place(value)) : 0),
+        ticks: [[0, "0"], ...ticks.map(([share, words]) => [lift(share), words])],
+      };
+    }
     const of = log ? Math.log : (value) => value;
     const span = of(high) - of(low);
     const place = (value) => (span ? (of(value) - of(low)) / span : 0.5);
@@ -250,7 +259,7 @@
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const value = scaleOf(low, high, isLogarithmic(panel, values));
     const scales = panel.axes.map((axis) => {
-      if (!axis.levels.length) return scaleOf(axis.low, axis.high, axis.log);
+      if (!axis.levels.length) return scaleOf(axis.low, axis.high, axis.log, axis.zero);
       const names = axis.levels.map(text);
       const place = (level) =>
         names.length > 1 ? names.indexOf(text(level)) / (names.length - 1) : 0.5;
