@@ -185,6 +185,19 @@ def _runtime(config: pytest.Config) -> tuple[Given, ...]:
     return given
 
 
+def threads_of_worker(config: pytest.Config) -> int:
+    """Return the threads of one worker; it can be asked before the settings are read."""
+    given = _runtime(config)
+    return settle_runtime(given).threads if given else 1
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _summaries(config: pytest.Config) -> tuple[Path, ...]:
     """Return the files that the option and GitHub's variable name."""
     given = config.getoption("matrix_summary")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.options import NEWEST, Settings, without_resume
+from harness.options import NEWEST, Settings, count_cores, without_resume
 
 if TYPE_CHECKING:
     from harness.store.history import Durations
@@ -179,8 +179,7 @@ class Reporter:
 
         settings = self._config.stash[SETTINGS]
         threads = settings.runtime.threads if settings.runtime_given else 1
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return describe_load(len(self._config.getoption("tx")), threads, cores or 1)
+        return describe_load(len(self._config.getoption("tx")), threads, count_cores())
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self) -> None:

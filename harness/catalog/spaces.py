@@ -101,7 +101,7 @@ FOREST_SPACE: SearchSpace = {
 }
 BOOSTING_SPACE: SearchSpace = {
     "params.learning_rate": _log(0.02, 0.5),
-    "params.max_iter": IntRange(low=20, high=200, step=20),
+    "params.max_iter": IntRange(low=20, high=120, step=20),
     "params.max_leaf_nodes": IntRange(low=7, high=63, log=True),
     "params.min_samples_leaf": IntRange(low=5, high=60, log=True),
     "params.l2_regularization": _log(1e-6, 1e1),

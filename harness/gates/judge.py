@@ -12,7 +12,7 @@ from harness.cell import Cell
 from harness.gates.band import Accepted, judge_band
 from harness.gates.parity import describe_comparison
 from harness.gates.score import score_result as score_result
-from harness.store.record import Comparison, Score, Verdict
+from harness.store.record import Comparison, Score, Verdict, is_cut
 from ml.core.contracts import Failure, TrainResult
 
 Status = Literal["pass", "fail", "not_applicable"]
@@ -82,7 +82,10 @@ def _verdicts(
         return
     yield "outcome", "pass", f"{len(response.replicates)} replicates"
     yield ("beats_baseline", *_beats_baseline(cell, response, score))
-    yield ("in_band", *judge_band(cell, score, accepted))
+    if response.sweep is not None and is_cut(response):
+        yield "in_band", "not_applicable", "the clock ended the search, or a trial of it"
+    else:
+        yield ("in_band", *judge_band(cell, score, accepted))
     yield ("time_budget", *_time_budget(cell, response))
     yield ("in_parity", *_in_parity(cell, response, comparisons))
 

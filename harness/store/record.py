@@ -171,13 +171,17 @@ class Record(Contract):
     @property
     def cut(self) -> bool:
         """Tell whether the clock ended a training or a search, so that it would not come again."""
-        if self.result is None:
-            return False
-        sweep = self.result.sweep
-        return any(replicate.stopped == "time_budget" for replicate in self.result.replicates) or (
-            sweep is not None
-            and (sweep.ended == "seconds" or any(t.outcome == "timeout" for t in sweep.trials))
-        )
+        return self.result is not None and is_cut(self.result)
+
+
+def is_cut(result: TrainResult) -> bool:
+    """Tell whether the clock ended a training, or a search or one of its trials."""
+    sweep = result.sweep
+    if sweep is not None and (
+        sweep.ended == "seconds" or any(trial.outcome == "timeout" for trial in sweep.trials)
+    ):
+        return True
+    return any(replicate.stopped == "time_budget" for replicate in result.replicates)
 
 
 def state_of(record: Record) -> State:

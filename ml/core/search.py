@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -60,7 +61,7 @@ def check_search(spec: SweepSpec) -> list[str]:
     """
     continuous = [path for path, one in spec.space.items() if size_of(one) is None]
     choices = [path for path, one in spec.space.items() if isinstance(one, Choice)]
-    warnings = []
+    notes = []
     if spec.sampler == "grid":
         if continuous:
             raise RequestInvalid(
@@ -92,7 +93,7 @@ def check_search(spec: SweepSpec) -> list[str]:
                 received="choices only",
                 remedy="choose the sampler 'tpe', 'random' or 'grid'",
             )
-        warnings += [f"cmaes searches numbers: {path} is drawn at random" for path in choices]
+        notes += [f"cmaes searches numbers: {path} is drawn at random" for path in choices]
         _need("cmaes", "cmaes", "pytest-mlmatrix[sweep]")
     if spec.sampler == "gp":
         _need("gp", "torch", "pytest-mlmatrix[torch]")
@@ -100,11 +101,11 @@ def check_search(spec: SweepSpec) -> list[str]:
     if spec.pruner == "wilcoxon":
         _need("wilcoxon", "scipy", "pytest-mlmatrix[report]")
         if spec.folds < FEWEST_FOLDS_FOR_WILCOXON:
-            warnings.append(
+            notes.append(
                 f"wilcoxon can tell two trials apart after 4 folds at the earliest: with "
                 f"{spec.folds} it prunes none"
             )
-    return warnings
+    return notes
 
 
 def rungs_of(spec: SweepSpec, limit: int) -> list[int]:
@@ -249,13 +250,14 @@ class Search:
 
 
 def measure_importance(
-    space: SearchSpace, trials: list[Trial], seed: int, greater_is_better: bool
+    space: SearchSpace, trials: list[Trial], seed: int, greater_is_better: bool, unit: str
 ) -> tuple[dict[str, float], str]:
     """Return each hyperparameter's share of the variance of the values, and by which method.
 
     fANOVA (Hutter, Hoos and Leyton-Brown 2014) on the values of complete trials; where fewer
     than half of those with a value are complete, on the values after the first step, which all
-    of them have alike. Without scikit-learn it is PED-ANOVA (Watanabe, Bansal and Hutter 2023).
+    of them have alike; ``unit`` is what a step is counted in. Without scikit-learn it is
+    PED-ANOVA (Watanabe, Bansal and Hutter 2023).
     Nothing, and the reason, where that tells nothing.
     """
     inside = [
@@ -264,7 +266,7 @@ def measure_importance(
         if trial.settings.keys() == space.keys()
         and all(contains(one, trial.settings[path]) for path, one in space.items())
     ]
-    values, what = _comparable_values(inside)
+    values, what = _comparable_values(inside, unit)
     varied = [
         path
         for path in sorted(space)
@@ -301,7 +303,7 @@ def measure_importance(
     return {path: float(share) for path, share in shares.items()}, f"{name} of {what}"
 
 
-def _comparable_values(trials: list[Trial]) -> tuple[list[tuple[Trial, float]], str]:
+def _comparable_values(trials: list[Trial], unit: str) -> tuple[list[tuple[Trial, float]], str]:
     """Return values of trials that were trained alike, and what they are."""
     complete = [(t, t.value) for t in trials if t.outcome == "ok" and t.value is not None]
     looked_at = [t for t in trials if t.value is not None and t.steps]
@@ -309,7 +311,7 @@ def _comparable_values(trials: list[Trial]) -> tuple[list[tuple[Trial, float]], 
         return complete, "the values of complete trials"
     first = min(trial.steps[0][0] for trial in looked_at)
     early = [(t, t.steps[0][1]) for t in looked_at if t.steps[0][0] == first]
-    return early, f"the values after the first {first} epochs (or folds)"
+    return early, f"the values after {first} {unit}{'' if first == 1 else 's'}"
 
 
 @contextmanager
@@ -318,7 +320,9 @@ def _quiet() -> Iterator[None]:
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
     finally:
         optuna.logging.set_verbosity(level)
 

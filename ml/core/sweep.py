@@ -15,6 +15,7 @@ from ml.core.contracts import (
     NetworkSpec,
     SweepInfo,
     SweepRequest,
+    SweepSpec,
     TrainResult,
     Trial,
 )
@@ -70,9 +71,15 @@ def run_sweep(request: SweepRequest, adapter: Adapter) -> TrainResult:
     found = _search(request, adapter, table, folds, declared)
     result, best = _refit(request, adapter, opened, found, warnings)
     default = result if best == 0 else _measure_default(request, adapter, opened, warnings)
+    in_epochs = trains_networks(request, adapter) and len(folds) == 1
     shares, method = measure_importance(
-        request.sweep.space, found.trials, request.seed, result.greater_is_better
+        request.sweep.space,
+        found.trials,
+        request.seed,
+        result.greater_is_better,
+        "epoch" if in_epochs else "fold",
     )
+    warnings += _learnt_little(request.sweep, found.trials)
     failed = [trial for trial in found.trials if trial.outcome not in _VALUED]
     if failed:
         _, why = _most_frequent(failed)
@@ -118,6 +125,18 @@ def _known_settings(
         return None
     found = adapter.settings_of(model, len(table.classes))
     return None if found is None else dict(found)
+
+
+def _learnt_little(spec: SweepSpec, trials: list[Trial]) -> list[str]:
+    """Warn where a sampler that learns from complete trials was left with few by the pruner."""
+    complete = sum(trial.outcome == "ok" for trial in trials)
+    pruned = sum(trial.outcome == "pruned" for trial in trials)
+    if spec.sampler not in ("gp", "cmaes") or pruned <= complete:
+        return []
+    return [
+        f"{spec.sampler} learns from complete trials only, and {spec.pruner} left it "
+        f"{complete} of {len(trials)}: choose the pruner 'none', or the sampler 'tpe'"
+    ]
 
 
 def _search(

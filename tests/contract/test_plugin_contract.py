@@ -193,6 +193,13 @@ def test_a_broken_descriptor_that_a_marker_names_tells_its_own_reason(pytester):
             "*matrix_replicates: expected a whole number of at least 1*'0'*",
         ),
         (["--matrix-rows=many"], "*matrix_rows: expected a whole number of at least 2*'many'*"),
+        (["--matrix-trials=0"], "*matrix_trials: expected a whole number from 1 to 10000*'0'*"),
+        (["--matrix-sampler=bayes"], "*matrix_sampler: expected one of random, grid, tpe*'bayes'*"),
+        (["--matrix-pruner=wilcoxon"], "*expected --matrix-folds of at least 3, received 1*"),
+        (
+            ["--matrix-sweep-seconds=300"],
+            "*matrix_sweep_seconds: *expected less than --matrix-timeout (300), received 300*",
+        ),
         (["--matrix-timeout=nan"], "*matrix_timeout: expected a number*'nan'*"),
         (["--matrix-data=nowhere"], "*nowhere is not a folder*"),
         (["--matrix-require=torch"], "*there is no framework 'torch'*choose from sklearn,*"),
