@@ -237,6 +237,7 @@ def test_two_runs_sweeps_stand_side_by_side(go):
     assert row[7] == "learning_rate 0.01 → 0.02"
     same = page.locator("#sweeps-compared tr:has-text('tensorflow') > *").all_text_contents()
     assert (same[4], same[7]) == ("alike", "the same settings")
+    assert column(page, 1, "#sweeps-compared")[:2] == [SWEEP, LOST]
     lost = page.locator(f"#sweeps-compared tr:has-text('{LOST}') > *").all_text_contents()
     assert lost[2:5] == ["timeout", "timeout", "–"]
 
