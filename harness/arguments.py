@@ -168,7 +168,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--matrix-sweep-seconds",
         metavar="S",
         help="time of a sweep's search; trials that have begun then are the last (default: a "
-        "fifth of --matrix-timeout; 0: no limit)",
+        "third of --matrix-timeout; 0: no limit)",
     )
     parser.addini("matrix_data", "further folders of dataset descriptors", "paths", [])
     parser.addini("matrix_require", "frameworks that must be installed", "args", [])

@@ -146,7 +146,7 @@ def _sweep_seconds(config: pytest.Config) -> float | None:
     """Return the seconds of a search, by default so few that its cell ends before its timeout."""
     timeout = _number(config, "matrix_timeout", least=0.001)
     if not _value(config, "matrix_sweep_seconds"):
-        return timeout / 5
+        return timeout / 3
     seconds = _number(config, "matrix_sweep_seconds", least=0)
     if seconds >= timeout:
         raise pytest.UsageError(

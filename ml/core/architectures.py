@@ -12,7 +12,7 @@ import numpy as np
 
 from ml.core.errors import RequestInvalid
 from ml.core.learner import Problem
-from ml.core.ops import NUMPY, Ops, drop
+from ml.core.ops import NUMPY, Ops, drop, place_key
 from ml.core.specs import NetworkSpec
 
 Start = Literal["he", "glorot", "token", "zeros", "ones"]
@@ -92,8 +92,7 @@ class Pass:
         if not self._training or self.spec.dropout == 0:
             return signal
         self._drops += 1
-        # Another multiple of an odd number in each place gives each a mask of its own.
-        key = self.ops.xor(self._key, self._drops * 0x3C6EF35F % 2**31)
+        key = place_key(self.ops, self._key, self._drops)
         return drop(self.ops, signal, self.spec.dropout, key)
 
     def normalise(self, signal: Any) -> Any:

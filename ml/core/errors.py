@@ -65,10 +65,14 @@ class DataInvalid(MatrixError):
 
 
 class TrainingDiverged(MatrixError):
-    """Stop a training whose loss is no longer a finite number, or has exploded."""
+    """Stop a training whose loss is no longer a finite number, or has exploded.
+
+    ``epoch`` is the one in which it happened, from 1 on; 0 where that is not known.
+    """
 
     outcome = "diverged"
     code = "loss_not_finite"
+    epoch = 0
 
 
 class Unavailable(MatrixError):

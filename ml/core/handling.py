@@ -37,6 +37,7 @@ from ml.core.replicates import run_request
 
 _Request = TypeVar("_Request", bound=BaseModel)
 _UNION_TAGS = {"descriptor", "inline", "function", "network", "estimator", "imported"}
+_DIMENSION_TAGS = {"float", "int", "choice"}
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _surfacing: ContextVar[bool] = ContextVar("surfacing", default=False)
 
@@ -226,7 +227,7 @@ def _refusal(problem: ValidationError, kind: type[BaseModel]) -> RequestInvalid:
     place = [
         part
         for position, part in enumerate(first["loc"])
-        if not (part in _UNION_TAGS and first["loc"][position - 1] in ("data", "model"))
+        if not _is_union_tag(first["loc"], position)
     ]
     received = describe(first.get("input"))
     expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
@@ -238,7 +239,8 @@ def _refusal(problem: ValidationError, kind: type[BaseModel]) -> RequestInvalid:
     elif first["type"] == "bool_type" and place[-1] == "bool":  # the first of a union's kinds
         place.pop()
         expected = "text, a number, true, false or null"
-        expected += ", or a list of these" if place[:2] == ["model", "params"] else ""
+        listed = place[:2] in (["model", "params"], ["sweep", "space"])
+        expected += ", or a list of these" if listed else ""
     field = ".".join(str(part) for part in place)
     if first["type"] == "extra_forbidden":
         names = _names_beside(kind, first["loc"])
@@ -268,6 +270,14 @@ def _refusal(problem: ValidationError, kind: type[BaseModel]) -> RequestInvalid:
         received=received,
         remedy=f"correct {field}",
     )
+
+
+def _is_union_tag(location: tuple[int | str, ...], position: int) -> bool:
+    """Tell whether a part of a location only says which kind of a union was taken."""
+    part, above = location[position], location[:position]
+    if above[:2] == ("sweep", "space"):
+        return position == 3 and part in _DIMENSION_TAGS
+    return part in _UNION_TAGS and above[-1:] in (("data",), ("model",))
 
 
 def _foreign(payload: Any) -> tuple[str, Any]:

@@ -64,7 +64,7 @@ def objective(
     rule = problem.distillation
     if rule is None or problem.loss == "squared":
         return loss(problem.loss, outputs, targets)
-    hard, soft = targets[:, : problem.outputs], targets[:, problem.outputs :]
+    hard, soft = targets[..., : problem.outputs], targets[..., problem.outputs :]
     plain = loss(problem.loss, outputs, hard)
     softened = loss(problem.loss, outputs / rule.temperature, soft)
     return rule.soft_share * rule.temperature**2 * softened + (1 - rule.soft_share) * plain
@@ -77,7 +77,7 @@ def objective_gradient(
     rule = problem.distillation
     if rule is None or problem.loss == "squared":
         return row_gradient(problem.loss, outputs, targets)
-    hard, soft = targets[:, : problem.outputs], targets[:, problem.outputs :]
+    hard, soft = targets[..., : problem.outputs], targets[..., problem.outputs :]
     plain = row_gradient(problem.loss, outputs, hard)
     softened = row_gradient(problem.loss, outputs / rule.temperature, soft)
     # One power of the temperature is spent on the outputs' own division by it.
@@ -102,7 +102,7 @@ def checked_loss(
     else:
         return float(loss)
     last = f"the last good loss was {earlier[-1]:.6g}" if earlier else "no loss was good"
-    raise TrainingDiverged(
+    problem = TrainingDiverged(
         f"{event} in epoch {len(earlier) + 1}; {last}",
         code=code,
         field=field,
@@ -110,3 +110,5 @@ def checked_loss(
         received=f"{loss:.6g}",
         remedy="lower the learning rate, or look for extreme values in the features",
     )
+    problem.epoch = len(earlier) + 1
+    raise problem

@@ -191,12 +191,31 @@ def drop(ops: Ops, array: Any, rate: float, key: Any) -> Any:
     Which values go is a hash of their place and of ``key``, an int32, so that every framework
     drops the same ones: the finaliser of MurmurHash3 (Appleby 2011) in wrapping int32.
     """
-    bits = ops.xor(ops.count(tuple(array.shape)) * _MIX[0], key)
+    kept = keep_places(ops, tuple(array.shape), least_bits(rate), key, array)
+    return array * kept * (1 / (1 - rate))
+
+
+def keep_places(ops: Ops, shape: tuple[int, ...], least: Any, key: Any, like: Any) -> Any:
+    """Return 1 for the places in an array of this shape that ``drop`` keeps, 0 for the others.
+
+    ``least`` is that of ``least_bits``. Keys of several arrays, [..., 1, 1], give [..., *shape].
+    """
+    bits = ops.xor(ops.count(shape) * _MIX[0], key)
     bits = ops.xor(bits, ops.shift(bits, 16)) * _MIX[1]
     bits = ops.xor(bits, ops.shift(bits, 13)) * _MIX[2]
     bits = ops.shift(ops.xor(bits, ops.shift(bits, 16)), 8)
-    kept = ops.keep(bits, round(rate * 2**24), array)
-    return array * kept * (1 / (1 - rate))
+    return ops.keep(bits, least, like)
+
+
+def least_bits(rate: float) -> int:
+    """Return the least of 24 random bits that are kept where this rate is dropped."""
+    return round(rate * 2**24)
+
+
+def place_key(ops: Ops, key: Any, place: int) -> Any:
+    """Return the key of the ``place``-th drop in a network, counted from 1, given an update's."""
+    # Another multiple of an odd number in each place gives each a mask of its own.
+    return ops.xor(key, place * 0x3C6EF35F % 2**31)
 
 
 # Odd constants below 2³¹, so that they are int32 everywhere.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from ml.core.contracts import SweepRequest, Trial
+from ml.core.contracts import GREATER_IS_BETTER, SweepRequest, Trial
 from ml.core.errors import MatrixError, RequestInvalid, describe, is_want_of_memory
 from ml.core.folds import Fold
 from ml.core.learner import Adapter, Cohort
@@ -193,8 +193,8 @@ class _Batch:
                 self._advance(live, reached, goal)
                 for run in live:
                     self._look(run, fold, goal)
-                    if run.ended is None and goal == target < course.limit:
-                        self._judge(run, target)
+                if goal == target < course.limit:
+                    self._judge(live, target)
             reached = goal
             if goal < target:
                 self._cut("pruned", "the sweep's epochs were used up before it was done")
@@ -212,8 +212,8 @@ class _Batch:
                     break
                 self._advance([run], 0, 1)
             self._look(run, fold, step)
-            if run.ended is None and len(run.steps) == step < len(course.folds):
-                self._judge(run, step)
+        if step < len(course.folds):
+            self._judge([one for one in self._runs if len(one.steps) == step], step)
         if self._is_out_of_time():
             # What was not begun is no trial.
             self._runs = [one for one in self._runs if one.ended or one.steps or one.seconds]
@@ -249,6 +249,7 @@ class _Batch:
             value = fold.value(trainees.learner(run.index))
         except Exception as found:  # noqa: BLE001 - whatever a trial raises is its own row
             problem = found
+            epochs = max(getattr(found, "epoch", 0), (run.epochs if in_epochs else 0) + 1)
         run.looked += time.monotonic() - started
         trained = run.earlier + trainees.seconds(run.index)
         self._spend(run, before + epochs, trained + run.looked)
@@ -276,20 +277,31 @@ class _Batch:
         elif place + 1 == len(steps) and recorded.outcome == "ok":
             self._finish(run)
 
-    def _judge(self, run: _Run, step: int) -> None:
-        """Compare a trial with those that came as far, and end it where it lags."""
-        search, values = self._course.search, [value for _, value in run.steps]
+    def _judge(self, runs: Sequence[_Run], step: int) -> None:
+        """Compare trials with all that came as far, the best first, and end those that lag.
+
+        So none goes on where a better one of its batch does not. The declared model is what the
+        others are compared with, and always goes on.
+        """
+        search = self._course.search
         # Folds are paired where they are compared one by one.
         alone = self._course.in_epochs or self._course.request.sweep.pruner == "wilcoxon"
-        search.report(run.index, step, values[-1] if alone else statistics.fmean(values))
-        prunes = search.prunes(run.index)
-        recorded = run.recorded
-        if recorded is None and prunes:
-            assert self._trainees is not None
-            self._trainees.drop(run.index)
-            self._end(run, "pruned")
-        elif recorded is not None and _was_pruned_at(recorded, len(run.steps)):
-            self._end_as_recorded(run)
+        values = {}
+        for run in runs:
+            if run.ended is None:
+                found = [value for _, value in run.steps]
+                values[run.index] = found[-1] if alone else statistics.fmean(found)
+                search.report(run.index, step, values[run.index])
+        sign = -1 if GREATER_IS_BETTER[self._course.folds[0].metric] else 1
+        live = [run for run in runs if run.index in values]
+        for run in sorted(live, key=lambda one: (sign * values[one.index], one.index)):
+            prunes = search.prunes(run.index) and run.index > 0
+            if run.recorded is None and prunes:
+                assert self._trainees is not None
+                self._trainees.drop(run.index)
+                self._end(run, "pruned")
+            elif run.recorded is not None and _was_pruned_at(run.recorded, len(run.steps)):
+                self._end_as_recorded(run)
 
     def _finish(self, run: _Run) -> None:
         self._end(run, "ok", run.reason)

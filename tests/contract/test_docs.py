@@ -195,7 +195,9 @@ def test_the_examples_of_algorithms_are_some(examples):
         ["naive_bayes-sklearn-train", "smooth_bayes-sklearn-train"],
         ["wide_mlp-pytorch-train", "wide_mlp-jax-train"],
         ["tiny_student-jax-distill"],
+        ["centroid-sklearn-train"],
     ]
+    assert set(found[3][0].space) == {"params.shrink_threshold", "params.metric"}
     assert found[0][1].model.params == {"var_smoothing": 1e-3}
 
 

@@ -14,7 +14,7 @@ from ml.core.handling import handle_status, handle_train
 from ml.core.learner import Adapter, no_such_device
 from ml.core.networks import network_factory
 from ml.frameworks.pytorch.data import device_in_use, use_device
-from ml.frameworks.pytorch.trainer import TorchStepper
+from ml.frameworks.pytorch.trainer import make_stepper
 
 
 def prepare(runtime: RuntimeSpec) -> None:
@@ -37,7 +37,7 @@ def _devices() -> tuple[str, ...]:
     return ("cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count())))
 
 
-_make_learner = network_factory(TorchStepper)
+_make_learner = network_factory(make_stepper)
 
 ADAPTER = Adapter(
     name="pytorch",

@@ -1,4 +1,4 @@
-"""Take gradient steps in PyTorch: one flat buffer, one fused update, the leanest gradient."""
+"""Take gradient steps in PyTorch: by hand where that is known, else by autograd."""
 
 from __future__ import annotations
 
@@ -12,22 +12,73 @@ from numpy.typing import NDArray
 
 from ml.core.architectures import Pass, declare, forward, merge
 from ml.core.learner import Floats32, Problem
-from ml.core.loop import TrainingState
-from ml.core.objective import Examples, objective, objective_gradient
-from ml.core.ops import row_gradient, row_loss
+from ml.core.loop import Stepper, TrainingState
+from ml.core.objective import Examples, objective
+from ml.core.ops import row_loss
 from ml.core.optimizers import plan_updates
 from ml.core.specs import NetworkSpec
 from ml.frameworks.pytorch.data import to_tensor
-from ml.frameworks.pytorch.models import OPS, DenseNetwork
+from ml.frameworks.pytorch.dense import is_dense
+from ml.frameworks.pytorch.models import OPS
 from ml.frameworks.pytorch.serialization import export_weights, import_weights
+from ml.frameworks.pytorch.together import DenseSteppers
+from ml.frameworks.pytorch.updates import FlatUpdate
 
 
-class TorchStepper:
-    """Take steps over staged tensors; see ``ml.core.loop.Stepper``.
+def make_stepper(
+    spec: NetworkSpec, problem: Problem, weights: list[Floats32], seed: int
+) -> Stepper:
+    """Return the leanest stepper that trains such a network."""
+    kind = DenseStepper if is_dense(spec) else AutogradStepper
+    return kind(spec, problem, weights, seed)
 
-    The trained weights view one flat buffer and their gradients another, so that the optimiser
-    updates a single tensor however many layers there are. Chains of dense layers have their
-    gradients by hand; autograd has those of all other networks.
+
+class DenseStepper:
+    """Take steps of one dense network, by hand; see ``ml.core.loop.Stepper``."""
+
+    def __init__(
+        self, spec: NetworkSpec, problem: Problem, weights: list[Floats32], seed: int
+    ) -> None:
+        self._model = DenseSteppers({0: (spec, problem, weights, seed)})
+
+    def stage(self, examples: Examples, validation: Floats32 | None = None) -> None:
+        """Hand over the training rows once, and the features of the validation rows."""
+        self._model.stage({0: examples}, {0: validation})
+
+    def epoch(self, order: NDArray[np.int64]) -> float:
+        """Make one update per batch of rows in this order; return the mean loss over rows."""
+        return self._model.epoch({0: order})[0]
+
+    def predict(self, features: Floats32) -> Floats32:
+        """Return the raw outputs [n, outputs]."""
+        return self._model.predict(0, to_tensor(features))
+
+    def validate(self) -> Floats32:
+        """Return the raw outputs for the validation rows that were staged."""
+        return self._model.validate([0])[0]
+
+    def weights(self) -> list[Floats32]:
+        """Return copies of the weights."""
+        return self._model.weights(0)
+
+    def load_weights(self, weights: list[Floats32]) -> None:
+        """Put these weights in place."""
+        self._model.load_weights(0, weights)
+
+    def state(self) -> TrainingState:
+        """Return copies of all that the next update depends on."""
+        return self._model.state(0)
+
+    def load_state(self, state: TrainingState) -> None:
+        """Go on from this state."""
+        self._model.load_state(0, state)
+
+
+class AutogradStepper:
+    """Take steps of any network over staged tensors; see ``ml.core.loop.Stepper``.
+
+    The trained weights view one flat buffer and their gradients go to another, so that the
+    optimiser updates a single tensor however many layers there are.
     """
 
     def __init__(
@@ -40,15 +91,13 @@ class TorchStepper:
         sizes = [array.size for array, own in zip(weights, declared, strict=True) if own.trained]
         shapes = [own.shape for own in declared if own.trained]
         self._flat, self._gradient, *self._moments = (torch.zeros(sum(sizes)) for _ in range(4))
-        trained, gradients, *moments = (
-            _views(flat, sizes, shapes) for flat in (self._flat, self._gradient, *self._moments)
+        self._trained, *self._moment_views = (
+            _views(flat, sizes, shapes) for flat in (self._flat, *self._moments)
         )
-        self._trained, self._moment_views = trained, moments
         self._statistics = [torch.zeros(own.shape) for own in declared if not own.trained]
         self._is_trained = [own.trained for own in declared]
-        self._weights = merge(self._is_trained, trained, self._statistics)
-        self._row_loss, self._row_gradient = partial(row_loss, OPS), partial(row_gradient, OPS)
-        self._dense = DenseNetwork(spec, trained, gradients) if DenseNetwork.takes(spec) else None
+        self._weights = merge(self._is_trained, self._trained, self._statistics)
+        self._row_loss = partial(row_loss, OPS)
         self._updates = 0
         self.load_weights(weights)
 
@@ -68,9 +117,9 @@ class TorchStepper:
         shares = None if self._shares is None else self._shares[rows]
         updates = -(-len(order) // size)
         plan = plan_updates(self._spec, self._updates, updates, self._per_epoch, self._seed)
-        self._steps = torch.tensor(float(self._updates))
-        learn = self._learn_by_hand if self._dense else self._learn_by_autograd
-        learnt = []
+        parts = (self._flat, self._gradient, *self._moments)
+        move = FlatUpdate(self._spec.optimizer, self._updates, *parts)
+        total: Any = 0.0
         for batch, wanted, share, rate, key in zip(
             features.split(size),
             targets.split(size),
@@ -79,13 +128,10 @@ class TorchStepper:
             plan.keys.tolist(),
             strict=True,
         ):
-            learnt.append(learn(batch, wanted, share, key))
-            self._update(rate)
+            total = total + self._learn(batch, wanted, share, key)
+            move.apply(rate)
         self._updates += updates
-        if not self._dense:
-            return float(sum(learnt)) / len(order)
-        losses = objective(self._problem, self._row_loss, torch.cat(learnt), targets)
-        return float((losses if shares is None else losses * shares).sum()) / len(order)
+        return float(total) / len(order)
 
     @torch.no_grad()
     def predict(self, features: Floats32) -> Floats32:
@@ -98,8 +144,6 @@ class TorchStepper:
         return self._predict_rows(self._validation)
 
     def _predict_rows(self, rows: Any) -> Floats32:
-        if self._dense:
-            return export_weights([self._dense.forward(rows)])[0]
         run = Pass(OPS, self._spec, self._weights)
         return export_weights([forward(run, self._problem, rows)])[0]
 
@@ -123,21 +167,8 @@ class TorchStepper:
             import_weights(views, arrays)
         self._updates = state.updates
 
-    def _learn_by_hand(self, features: Any, targets: Any, share: Any, key: int) -> torch.Tensor:
-        """Put a batch's gradient in place, and return its outputs."""
-
-        def residual(outputs: torch.Tensor) -> torch.Tensor:
-            rows: torch.Tensor = objective_gradient(
-                self._problem, self._row_gradient, outputs, targets
-            )
-            count = len(features)
-            return rows.div_(count) if share is None else rows.mul_(share[:, None] / count)
-
-        assert self._dense is not None
-        return self._dense.learn(features, residual)
-
     @torch.enable_grad()
-    def _learn_by_autograd(self, features: Any, targets: Any, share: Any, key: int) -> torch.Tensor:
+    def _learn(self, features: Any, targets: Any, share: Any, key: int) -> torch.Tensor:
         """Put a batch's gradient in place, and return its summed loss."""
         leaves = [leaf.detach().requires_grad_() for leaf in self._trained]
         weights = merge(self._is_trained, leaves, self._statistics)
@@ -153,35 +184,6 @@ class TorchStepper:
             kept.copy_(value.detach())
         total: torch.Tensor = mean.detach() * len(features)
         return total
-
-    def _update(self, rate: float) -> None:
-        """Move the flat weights by the flat gradient."""
-        optimizer = self._spec.optimizer
-        first, second = self._moments
-        if optimizer.name == "sgd":
-            if optimizer.weight_decay:
-                self._gradient.add_(self._flat, alpha=optimizer.weight_decay)
-            first.mul_(optimizer.momentum).add_(self._gradient)
-            self._flat.add_(first, alpha=-rate)
-            return
-        # The kernels under torch.optim.Adam(fused=True) and AdamW, whose own step costs more.
-        kernel: Any = torch._fused_adamw_ if optimizer.name == "adamw" else torch._fused_adam_
-        self._steps.add_(1)
-        kernel(
-            [self._flat],
-            [self._gradient],
-            [first],
-            [second],
-            [],
-            [self._steps],
-            lr=rate,
-            beta1=optimizer.beta1,
-            beta2=optimizer.beta2,
-            weight_decay=optimizer.weight_decay,
-            eps=optimizer.epsilon,
-            amsgrad=False,
-            maximize=False,
-        )
 
 
 def _views(

@@ -1,0 +1,363 @@
+"""Train dense networks of one shape side by side: one product for all models at each layer."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ml.core.architectures import declare, unflatten
+from ml.core.learner import Distillation, Floats32, Problem
+from ml.core.loop import TrainingState
+from ml.core.objective import Examples, objective, objective_gradient
+from ml.core.ops import keep_places, least_bits, place_key, row_gradient, row_loss
+from ml.core.optimizers import Updates, plan_updates
+from ml.core.specs import NetworkSpec
+from ml.frameworks.pytorch.data import to_numpy, to_tensor
+from ml.frameworks.pytorch.dense import DenseNetworks, dropped_widths
+from ml.frameworks.pytorch.models import OPS
+from ml.frameworks.pytorch.updates import FlatUpdate
+
+# The rows of some updates are gathered at a time, as many as stay near the processor.
+GATHERED_BYTES = 2**21
+
+Model = tuple[NetworkSpec, Problem, list[Floats32], int]
+
+
+@dataclass
+class _Own:
+    """Hold what belongs to one model alone; its rows begin at ``offset`` of those staged."""
+
+    spec: NetworkSpec
+    problem: Problem
+    seed: int
+    updates: int = 0
+    offset: int = 0
+    rows: int = 0
+    held: torch.Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self._rates = f"{self.spec.optimizer!r} {self.spec.schedule!r} {self.spec.epochs}"
+
+    @property
+    def alike(self) -> tuple[str, int, int]:
+        """Return what models agree in that are updated alike."""
+        return self._rates, self.updates, self.rows
+
+
+class DenseSteppers:
+    """Take the epochs of dense networks as one computation; see ``ml.core.loop.Steppers``.
+
+    Weights and moments are [3, K, P], a row for each model that trains; what stands still is
+    taken out. The models have one shape, and as many updates in an epoch; where they have as
+    many rows too, each one's numbers are to the bit those that it has alone.
+    """
+
+    def __init__(self, models: Mapping[int, Model]) -> None:
+        self._own = {
+            index: _Own(spec, problem, seed) for index, (spec, problem, _, seed) in models.items()
+        }
+        spec, problem, _, _ = next(iter(models.values()))
+        self._spec = spec
+        self._shapes = [weight.shape for weight in declare(spec, problem)]
+        self._row_loss, self._row_gradient = partial(row_loss, OPS), partial(row_gradient, OPS)
+        size = sum(math.prod(shape) for shape in self._shapes)
+        # The models that are not in the computation, [3, P] each.
+        self._parked = {index: torch.zeros(3, size) for index in models}
+        self._active: list[int] = []
+        self._state = self._gradient = torch.zeros(0)
+        # For predictions: the networks of one model, where its weights lie now.
+        self._single: dict[int, DenseNetworks] = {}
+        self._moved_by: list[tuple[int, FlatUpdate]] = []
+        self._buffers: dict[tuple[str, tuple[int, ...]], torch.Tensor] = {}
+        for index, (_, _, weights, _) in models.items():
+            self.load_weights(index, weights)
+        self._activate(models)
+
+    def stage(self, examples: Mapping[int, Examples], held: Mapping[int, Floats32 | None]) -> None:
+        """Hand over each model's training rows once, and the features of its validation rows.
+
+        What models share is staged once.
+        """
+        parts: dict[tuple[int, ...], tuple[int, Examples]] = {}
+        blocks: dict[int, torch.Tensor] = {}
+        total = 0
+        for index, rows in examples.items():
+            key = tuple(map(id, (rows.features, rows.targets, rows.weights)))
+            if key not in parts:
+                parts[key] = (total, rows)
+                total += len(rows.features)
+            own, features = self._own[index], held[index]
+            own.offset, own.rows = parts[key][0], len(rows.features)
+            if features is not None:
+                own.held = blocks.setdefault(id(features), to_tensor(features))
+        staged = [rows for _, rows in parts.values()]
+        self._features = _join([rows.features for rows in staged])
+        self._targets = _join([rows.targets for rows in staged])
+        shares = [rows.weights for rows in staged if rows.weights is not None]
+        self._shares = _join(shares) if shares else None
+
+    @torch.no_grad()
+    def epoch(self, orders: Mapping[int, NDArray[np.int64]]) -> Mapping[int, float]:
+        """Train these models for an epoch; the others stand still."""
+        self._activate(orders)
+        models = [self._own[index] for index in self._active]
+        counts = [len(orders[index]) for index in self._active]
+        order = np.zeros((len(models), max(counts)), np.int64)
+        for row, (model, index) in enumerate(zip(models, self._active, strict=True)):
+            np.add(orders[index], model.offset, out=order[row, : counts[row]])
+            # A place that is no row's holds any row of the model; what it gives is left out.
+            order[row, counts[row] :] = model.offset
+        rows = to_tensor(order)
+        targets = self._targets[rows]
+        shares = None if self._shares is None else self._shares[rows].unsqueeze(2)
+        size = self._spec.batch_size
+        updates = -(-max(counts) // size)
+        plans = _plan(models, updates)
+        moves = [(move, plans[row].learning_rate.tolist()) for row, move in self._moves(models)]
+        gradient = partial(objective_gradient, _joint_problem(models), self._row_gradient)
+        outputs = self._buffer("outputs", (len(models), max(counts), self._shapes[-1][0]))
+        for update, ((features, masks), given, wanted, share) in enumerate(
+            zip(
+                self._batches(models, rows, plans),
+                outputs.split(size, 1),
+                targets.split(size, 1),
+                [None] * updates if shares is None else shares.split(size, 1),
+                strict=True,
+            )
+        ):
+            if update == 0 or update == updates - 1:
+                count, missing = _count([each - update * size for each in counts], wanted)
+            residual = partial(_residual, gradient, wanted, share, count, missing)
+            self._networks.learn(features, given, residual, masks)
+            for move, rates in moves:
+                move.apply(rates[update])
+        for model in models:
+            model.updates += updates
+        losses = self._losses(models, outputs, targets)
+        if shares is not None:
+            losses = losses * shares[:, :, 0]
+        if min(counts) == max(counts):
+            sums = losses.sum(1).tolist()
+        else:
+            sums = [float(row[:count].sum()) for row, count in zip(losses, counts, strict=True)]
+        means = (total / count for total, count in zip(sums, counts, strict=True))
+        return dict(zip(self._active, means, strict=True))
+
+    @torch.no_grad()
+    def predict(self, index: int, features: torch.Tensor) -> Floats32:
+        """Return a model's raw outputs [n, outputs]."""
+        if index not in self._single:
+            views = self._views(self._row(index)[:1])
+            self._single[index] = DenseNetworks(self._spec.activation, views)
+        return to_numpy(self._single[index].forward(features[None])[0])
+
+    def validate(self, indices: Sequence[int]) -> Mapping[int, Floats32]:
+        """Return the raw outputs of these models for their validation rows."""
+        held = {index: self._own[index].held for index in indices}
+        return {i: self.predict(i, rows) for i, rows in held.items() if rows is not None}
+
+    def weights(self, index: int) -> list[Floats32]:
+        """Return copies of a model's weights."""
+        return self._arrays(index, 0)
+
+    def load_weights(self, index: int, weights: Sequence[Floats32]) -> None:
+        """Put these weights of a model in place."""
+        self._load(index, 0, weights)
+
+    def state(self, index: int) -> TrainingState:
+        """Return copies of all that a model's next update depends on."""
+        weights, first, second = (self._arrays(index, part) for part in range(3))
+        return TrainingState(weights, first, second, self._own[index].updates)
+
+    def load_state(self, index: int, state: TrainingState) -> None:
+        """Let a model go on from this state."""
+        for part, arrays in enumerate((state.weights, state.first, state.second)):
+            self._load(index, part, arrays)
+        self._own[index].updates = state.updates
+        self._moved_by.clear()
+
+    def release(self, index: int) -> None:
+        """Forget a model."""
+        self._activate([one for one in self._active if one != index])
+        del self._parked[index], self._own[index]
+
+    def _activate(self, indices: Iterable[int]) -> None:
+        """Let the computation be of these models, with those side by side that move alike."""
+        if set(indices) == set(self._active):
+            return
+        self._single.clear()
+        self._moved_by.clear()
+        self._buffers.clear()
+        for row, index in enumerate(self._active):
+            self._parked[index] = self._state[:, row].clone()
+        self._active = sorted(indices, key=lambda index: (self._own[index].alike, index))
+        if self._active:
+            rows = [self._parked.pop(index) for index in self._active]
+            self._state = torch.stack(rows, 1)
+            self._gradient = torch.zeros_like(self._state[0])
+            self._networks = DenseNetworks(
+                self._spec.activation, self._views(self._state[0]), self._views(self._gradient)
+            )
+
+    def _views(self, flat: torch.Tensor) -> list[torch.Tensor]:
+        """Return the kernels [K, in, out] and biases [K, 1, out] out of flat ones [K, P]."""
+        parts = flat.split([math.prod(shape) for shape in self._shapes], 1)
+        return [
+            part.view(len(flat), *(shape if len(shape) == 2 else (1, *shape)))
+            for part, shape in zip(parts, self._shapes, strict=True)
+        ]
+
+    def _row(self, index: int) -> torch.Tensor:
+        if index in self._parked:
+            return self._parked[index]
+        return self._state[:, self._active.index(index)]
+
+    def _arrays(self, index: int, part: int) -> list[Floats32]:
+        return unflatten(to_numpy(self._row(index)[part]).copy(), self._shapes)
+
+    def _load(self, index: int, part: int, arrays: Sequence[Floats32]) -> None:
+        flat = np.concatenate([array.ravel() for array in arrays])
+        self._row(index)[part].copy_(to_tensor(flat))
+
+    def _moves(self, models: list[_Own]) -> list[tuple[int, FlatUpdate]]:
+        """Return what moves the models that move alike, each with the row of the first of them.
+
+        They go on moving alike as long as the computation is of the same models.
+        """
+        if not self._moved_by:
+            runs = itertools.groupby(range(len(models)), key=lambda row: models[row].alike)
+            for rows in (list(run) for _, run in runs):
+                place = slice(rows[0], rows[-1] + 1)
+                weights, first, second = self._state[:, place]
+                parts = (weights, self._gradient[place], first, second)
+                model = models[rows[0]]
+                move = FlatUpdate(model.spec.optimizer, model.updates, *parts)
+                self._moved_by.append((rows[0], move))
+        return self._moved_by
+
+    def _batches(
+        self, models: list[_Own], rows: torch.Tensor, plans: list[Updates]
+    ) -> Iterator[tuple[torch.Tensor, list[torch.Tensor]]]:
+        """Yield the features [K, n, inputs] and the masks of each update, gathered by several."""
+        size, (count, longest) = self._spec.batch_size, rows.shape
+        widest = max(self._features.shape[1], *dropped_widths(self._spec), 1)
+        step = max(GATHERED_BYTES // (4 * widest * count * size), 1)
+        full = longest // size
+        for first in range(0, full, step):
+            last = min(first + step, full)
+            picked = rows[:, first * size : last * size].view(count, last - first, size)
+            features = self._gather(picked.transpose(0, 1))
+            masks = self._masks(models, plans, first, last)
+            yield from zip(features.unbind(), masks, strict=True)
+        if longest % size:
+            masks = self._masks(models, plans, full, full + 1)
+            yield self._gather(rows[:, full * size :]), masks[0]
+
+    def _gather(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return the features [..., inputs] of these rows."""
+        into = self._buffer("features", (rows.numel(), self._features.shape[1]))
+        # Four times as fast as an index of more axes.
+        torch.index_select(self._features, 0, rows.reshape(-1), out=into)
+        return into.view(*rows.shape, -1)
+
+    def _buffer(self, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        """Return memory of this shape, the same one for a name as long as the models stay.
+
+        Memory that is new has to be fetched page by page, which takes as long as filling it.
+        """
+        if (name, shape) not in self._buffers:
+            self._buffers[name, shape] = self._features.new_empty(shape)
+        return self._buffers[name, shape]
+
+    def _masks(
+        self, models: list[_Own], plans: list[Updates], first: int, last: int
+    ) -> list[list[torch.Tensor]]:
+        """Return what multiplies each hidden layer's outputs in these updates, by update."""
+        widths = dropped_widths(self._spec)
+        if not widths:
+            return [[]] * (last - first)
+        keys = to_tensor(np.stack([plan.keys[first:last] for plan in plans], 1))[:, :, None, None]
+        rates = [model.spec.dropout for model in models]
+        least = torch.tensor([least_bits(rate) for rate in rates], dtype=torch.int32)
+        scales = torch.tensor([1 / (1 - rate) for rate in rates])[:, None, None]
+        layers = []
+        for place, width in enumerate(widths, start=1):
+            shape, key = (self._spec.batch_size, width), place_key(OPS, keys, place)
+            kept = keep_places(OPS, shape, least[:, None, None], key, self._features)
+            layers.append(kept.mul_(scales).unbind())
+        return [list(masks) for masks in zip(*layers, strict=True)]
+
+    def _losses(self, models: list[_Own], outputs: torch.Tensor, targets: Any) -> torch.Tensor:
+        """Return each row's loss [K, n]."""
+        problems = [model.problem for model in models]
+        if all(problem == problems[0] for problem in problems):
+            given, wanted = outputs.flatten(0, 1), targets.flatten(0, 1)
+            losses: torch.Tensor = objective(problems[0], self._row_loss, given, wanted)
+            return losses.view(outputs.shape[:2])
+        return torch.stack(
+            [
+                objective(problem, self._row_loss, given, wanted)
+                for problem, given, wanted in zip(problems, outputs, targets, strict=True)
+            ]
+        )
+
+
+def _join(arrays: Sequence[Floats32]) -> torch.Tensor:
+    return to_tensor(arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
+
+
+def _plan(models: list[_Own], updates: int) -> list[Updates]:
+    """Return each model's updates of an epoch."""
+    known: dict[Any, Updates] = {}
+    for model in models:
+        key = (model.alike, model.seed if model.spec.dropout else 0)
+        if key not in known:
+            per_epoch = -(-model.rows // model.spec.batch_size)
+            known[key] = plan_updates(model.spec, model.updates, updates, per_epoch, model.seed)
+    return [known[model.alike, model.seed if model.spec.dropout else 0] for model in models]
+
+
+def _joint_problem(models: list[_Own]) -> Problem:
+    """Return the problem of all models, in which what differs is an array [K, 1, 1]."""
+    problems = [model.problem for model in models]
+    rules = [problem.distillation for problem in problems if problem.distillation]
+    if all(rule == rules[0] for rule in rules):
+        return problems[0]
+    columns = zip(*((rule.temperature, rule.soft_share) for rule in rules), strict=True)
+    joint: Any = [torch.tensor(column)[:, None, None] for column in columns]
+    return replace(problems[0], distillation=Distillation(*joint))
+
+
+def _count(left: list[int], wanted: torch.Tensor) -> tuple[Any, torch.Tensor | None]:
+    """Return how many rows of a batch each model has, and which it has not, where these differ.
+
+    ``left`` counts the rows that each model has yet to see.
+    """
+    size = wanted.shape[1]
+    present = [min(count, size) for count in left]
+    if min(present) == size:
+        return size, None
+    counts = torch.tensor(present)[:, None, None]
+    return counts, torch.arange(size)[None, :, None] >= counts
+
+
+def _residual(
+    gradient: Callable[[Any, Any], Any],
+    wanted: torch.Tensor,
+    share: torch.Tensor | None,
+    count: Any,
+    missing: torch.Tensor | None,
+    outputs: torch.Tensor,
+) -> torch.Tensor:
+    """Return the gradient of each model's mean loss over a batch, by the outputs."""
+    rows: torch.Tensor = gradient(outputs, wanted)
+    rows = rows.div_(count) if share is None else rows.mul_(share / count)
+    return rows if missing is None else rows.masked_fill_(missing, 0)
