@@ -237,6 +237,7 @@ def test_two_runs_sweeps_stand_side_by_side(go):
     assert row[7] == "learning_rate 0.01 → 0.02"
     same = page.locator("#sweeps-compared tr:has-text('tensorflow') > *").all_text_contents()
     assert (same[4], same[7]) == ("alike", "the same settings")
+    assert column(page, 1, "#sweeps-compared")[:2] == [SWEEP, LOST]
     lost = page.locator(f"#sweeps-compared tr:has-text('{LOST}') > *").all_text_contents()
     assert lost[2:5] == ["timeout", "timeout", "–"]
 
@@ -255,7 +256,11 @@ def make_hostile_sweep():
         for trial in make_trials(random.Random(0), 9)
     )
     info = make_info(random.Random(0), text, trials=9).model_copy(
-        update={"trials": trials, "importance": {text: 0.9}, "importance_method": text}
+        update={
+            "trials": trials,
+            "importance": {text: 0.9, "<b>bold</b>": 0.1},
+            "importance_method": text,
+        }
     )
     space = {text: Choice(values=(text, "plain"))}
     return make_sweep(metric=text, info=info, space=space, score=make_score(0.9, 0.5, metric=text))
@@ -282,6 +287,9 @@ def test_hostile_settings_reasons_and_names_stay_text(visit, tmp_path, page, awa
     assert opened.page.locator("img").count() == 0
     assert opened.page.locator("script:not([src]):not([type='application/json'])").count() == 0
     assert HOSTILE in opened.page.locator("main").text_content()
+    ticks = opened.page.locator("g.yaxislayer-above text").all_text_contents()
+    # Plotly reads a few tags in its texts.
+    assert ("<b>bold</b>" in ticks) == (file == "cell.html")
 
 
 def test_a_sweep_prints_with_its_trials_and_without_filters(go):

@@ -355,17 +355,22 @@ def test_a_run_of_sweeps_alone_is_no_reference_and_hides_no_dataset(tmp_path):
         make_matrix_record("wine", algorithm, "sklearn", "classification")
         for algorithm in ("linear", "mlp")
     ]
+    seldom = make_matrix_record("oils", "mlp", "sklearn", "classification")
+    oldest = make_run(tmp_path / "runs" / "0", seldom)
     older = make_run(tmp_path / "runs" / "a", *cells)
     newer = make_run(
         tmp_path / "runs" / "b",
         *(make_sweep(framework=framework) for framework in ("pytorch", "jax", "tensorflow")),
+        make_sweep("oils"),
     )
-    write_site(tmp_path, [newer, older])
+    write_site(tmp_path, [newer, older, oldest])
     (page,) = (tmp_path / "datasets").glob("dataset-wine*.html")
     text = page.read_text()
     assert "run a," in text
     assert 'id="tuned"' in text
     assert "run a" in (tmp_path / "algorithms.html").read_text()
+    (page,) = (tmp_path / "datasets").glob("dataset-oils*.html")
+    assert "run 0," in page.read_text()
 
 
 def test_a_space_of_a_range_with_one_value_has_an_axis():

@@ -163,13 +163,20 @@ def test_what_only_runs_that_are_gone_had_goes_with_them(tmp_path, nights):
 
 
 def test_a_cell_whose_newest_run_is_gone_is_shown_as_the_run_before_has_it(tmp_path, nights):
-    write_site(tmp_path, nights, series=make_series(nights))
-    write_site(tmp_path, nights[1:], series=make_series(nights[1:]))
+    seldom = make_record("seldom", verdicts=(PASS,))
+    for place in (0, 3):
+        nights[place] = make_run(nights[place].folder, seldom, *nights[place].records)
+    write_journals(nights)
+    folders = [run.folder for run in nights]
+    write_site(tmp_path, folders, series=make_series(nights))
+    write_site(tmp_path, folders[1:], series=make_series(nights[1:]))
     assert cell_data(tmp_path, SLOWER)["newest"]["run"] == nights[1].folder.name
+    assert cell_data(tmp_path, seldom.cell)["newest"]["run"] == nights[3].folder.name
     whole = tmp_path / "whole"
-    write_site(whole, nights[1:], series=make_series(nights[1:]))
-    for path in (whole / "data").glob("cell*.js"):
-        assert (tmp_path / "data" / path.name).read_text() == path.read_text()
+    write_site(whole, folders[1:], series=make_series(nights[1:]))
+    stems = [path.stem for path in (whole / "data").glob("cell*.js")]
+    assert len(stems) == 14
+    assert [one for one in stems if read_data(tmp_path, one) != read_data(whole, one)] == []
 
 
 def test_pages_of_old_runs_are_not_made_and_the_list_does_not_lead_to_them(tmp_path):

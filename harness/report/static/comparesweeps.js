@@ -31,6 +31,9 @@
       .join(", ");
   }
 
+  // The worse first, then the better, then what is alike or has nothing to compare with.
+  const weigh = (verdict) => ({ worse: 0, better: 1 })[verdict] ?? 2;
+
   const number = (value, words = digits(value)) =>
     make("td", { class: "n", "data-v": value ?? "" }, words);
   const side = (line) =>
@@ -67,6 +70,8 @@
       (run) => new Map((run.sweeps || []).map((line) => [line.cell, line])),
     );
     const cells = [...new Set([...now.keys(), ...old.keys()])];
+    const place = (cell) => weigh(judge(old.get(cell), now.get(cell)));
+    cells.sort((a, b) => place(a) - place(b) || a.localeCompare(b));
     if (!cells.length && !unread.length) return null;
     const heads = [
       ["cell"],

@@ -24,6 +24,7 @@
       return {
         height: top + height + 24,
         length: height,
+        room: () => 7,
         point: (axis, place) => [at(axis), top + height * (1 - place)],
         name: (axis) => {
           if (axis === 0) return { x: 4, y: 16 };
@@ -39,6 +40,8 @@
     return {
       height: top + gap * (count - 1) + 26,
       length: right - left,
+      // What is at an end stands inwards of it.
+      room: ([place, text]) => 4 + 6.4 * text.length * (place < 0.1 || place > 0.9 ? 1 : 0.5),
       point: (axis, place) => [left + (right - left) * place, at(axis)],
       name: (axis) => ({ x: left, y: at(axis) - 10 }),
       letters: Math.floor((right - left) / 7.5),
@@ -90,6 +93,18 @@
 
     const paths = (chosen) => chosen.map((line) => pathOf(line.places, layout)).join("");
 
+    // Both ends, and between them what does not run into another.
+    function spread(ticks) {
+      const kept = ticks.slice(0, 1);
+      const last = ticks.at(-1);
+      const free = (one, two) =>
+        Math.abs(two[0] - one[0]) * layout.length >= layout.room(one) + layout.room(two);
+      for (const tick of ticks.slice(1, -1)) {
+        if (free(kept.at(-1), tick) && free(tick, last)) kept.push(tick);
+      }
+      return ticks.length > 1 ? [...kept, last] : kept;
+    }
+
     function mark(index) {
       at = index;
       const line = lines.find((one) => one.index === index);
@@ -124,7 +139,7 @@
           return [
             draw("path", { class: "axis", d: `M${x0} ${y0}L${x1} ${y1}` }),
             label,
-            ...axis.ticks.map(([share, text]) =>
+            ...spread(axis.ticks).map(([share, text]) =>
               draw("text", { class: "tick", ...layout.tick(place, share) }, cut(text, 14)),
             ),
           ];

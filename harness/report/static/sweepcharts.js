@@ -249,8 +249,9 @@
       : [low + (high - low) / 2];
     const inner = between.filter((value) => place(value) > 0.12 && place(value) < 0.88);
     const ends = span ? [low, ...inner, high] : [low];
-    return { place, ticks: ends.map((value) => [place(value), digits(value, 3)]) };
+    return { place, ticks: ends.map((value) => [place(value), short(value)]) };
   }
+  const short = (value) => digits(value, 3).replace(/\.?0+e/, "e");
   const decades = (low, high) => Math.max(1, Math.ceil(Math.log10(high / low) / 5));
 
   function coordinates(panel, trials) {
