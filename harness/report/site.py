@@ -295,7 +295,7 @@ def _find_newest(site: _Site, cell: str, stem: str) -> dict[str, Any]:
     names = (record.dataset, record.algorithm, record.mode)
     siblings = [one for one in run.records if (one.dataset, one.algorithm, one.mode) == names]
     compared = list_comparisons(siblings)
-    return build_newest(record, name, siblings, compared, _read_kept(run, record))
+    return build_newest(record, run, siblings, compared, _read_kept(run, record))
 
 
 def _read_kept(run: RunJournal, record: Record) -> list[Trial]:
