@@ -73,7 +73,13 @@ REQUEST = {
     "seed": 2**63 - 1,
     "replicates": 2,
     "budget": {"rows": 100, "seconds": 1.5},
-    "runtime": {"device": "cuda", "threads": 512, "deterministic": False, "compilation": "never"},
+    "runtime": {
+        "device": "cuda",
+        "threads": 512,
+        "deterministic": False,
+        "compilation": "never",
+        "models_at_once": 4,
+    },
     "artifact_dir": "out",
     "checkpoint": {"folder": "kept", "every_epochs": 5, "every_seconds": 0.5},
 }
@@ -245,6 +251,8 @@ def test_what_is_no_response_is_refused(text):
         ("runtime.threads", 0),
         ("runtime.threads", 513),
         ("runtime.device", "tpu"),
+        ("runtime.models_at_once", -1),
+        ("runtime.models_at_once", 65),
         ("runtime.deterministic", 1),
         ("artifact_dir", 3),
     ],
