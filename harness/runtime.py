@@ -1,4 +1,4 @@
-"""Read device, threads, determinism and compilation: from a file, the environment, arguments."""
+"""Read what a run's workers run on: from a file, the environment and arguments."""
 
 from __future__ import annotations
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from ml.core.contracts import SweepRequest
 from ml.core.errors import DataInvalid
+from ml.core.fitting import find_window
 from ml.core.learner import Adapter, Learner, Part, Problem
 from ml.core.metrics import Judge, primary_metric
-from ml.core.replicates import check_classes, find_window
+from ml.core.replicates import check_classes
 from ml.core.seeding import stream
 from ml.core.splits import Rows, Split, split_rows
 from ml.core.table import Table

@@ -310,6 +310,8 @@ def test_what_is_no_response_is_refused(text):
         ("runtime.threads", 0),
         ("runtime.threads", 513),
         ("runtime.device", "tpu"),
+        ("runtime.models_at_once", -1),
+        ("runtime.models_at_once", 65),
         ("runtime.deterministic", 1),
         ("artifact_dir", 3),
     ],

@@ -28,6 +28,10 @@ from ml.frameworks.pytorch.updates import FlatUpdate, count_updates
 # The rows of some updates are gathered at a time, as many as stay near the processor.
 GATHERED_BYTES = 2**21
 
+# In floats: a model's weights take a multiple of it, as what is left over of a processor's vectors
+# is computed by other code, with other last bits.
+VECTOR = 32
+
 Model = tuple[NetworkSpec, Problem, list[Floats32], int]
 
 
@@ -72,10 +76,11 @@ class DenseSteppers:
         self._spec = spec
         self._shapes = [weight.shape for weight in declare(spec, problem)]
         self._sizes = [math.prod(shape) for shape in self._shapes]
+        self._room = -(-sum(self._sizes) // VECTOR) * VECTOR
         self._bounds = [0, *itertools.accumulate(self._sizes)]
         self._row_loss, self._row_gradient = partial(row_loss, OPS), partial(row_gradient, OPS)
         # The models that are not in the computation, [3, P] each.
-        self._parked = {index: torch.zeros(3, sum(self._sizes)) for index in models}
+        self._parked = {index: torch.zeros(3, self._room) for index in models}
         self._active: list[int] = []
         self._state = self._gradient = torch.zeros(0)
         # For predictions: the networks of one model, where its weights lie now.
@@ -117,7 +122,9 @@ class DenseSteppers:
         self._activate(orders)
         models = [self._own[index] for index in self._active]
         counts = [len(orders[index]) for index in self._active]
-        order = np.zeros((len(models), max(counts)), np.int64)
+        longest = max(counts)
+        room = -(-longest // VECTOR) * VECTOR
+        order = np.zeros((len(models), room), np.int64)
         # A place that is no row's holds the first row; what it gives is left out.
         for row, index in enumerate(self._active):
             order[row, : counts[row]] = orders[index]
@@ -126,7 +133,7 @@ class DenseSteppers:
         targets = self._targets[own]
         shares = None if self._shares is None else self._shares[own].unsqueeze(2)
         size = self._spec.batch_size
-        updates = -(-max(counts) // size)
+        updates = -(-longest // size)
         plans = _plan(models, updates)
         moves = [
             (
@@ -136,14 +143,16 @@ class DenseSteppers:
             )
             for row, move in self._moves(models)
         ]
-        gradient = partial(objective_gradient, _joint_problem(models), self._row_gradient)
-        outputs = self._buffer("outputs", (len(models), max(counts), self._shapes[-1][0]))
+        problem, shared = _joint_problem(models)
+        gradient = partial(objective_gradient, problem, self._row_gradient)
+        gradient = partial(_each_alone, gradient) if shared and len(models) > 1 else gradient
+        outputs = self._buffer("outputs", (len(models), room, self._shapes[-1][0]))
         for update, ((features, masks), given, wanted, share) in enumerate(
             zip(
-                self._batches(models, rows, plans),
-                outputs.split(size, 1),
-                targets.split(size, 1),
-                [None] * updates if shares is None else shares.split(size, 1),
+                self._batches(models, rows[:, :longest], plans),
+                outputs[:, :longest].split(size, 1),
+                targets[:, :longest].split(size, 1),
+                [None] * updates if shares is None else shares[:, :longest].split(size, 1),
                 strict=True,
             )
         ):
@@ -158,8 +167,8 @@ class DenseSteppers:
         losses = self._losses(models, outputs, targets)
         if shares is not None:
             losses = losses * shares[:, :, 0]
-        if min(counts) == max(counts):
-            sums = losses.sum(1).tolist()
+        if min(counts) == longest:
+            sums = losses[:, :longest].sum(1).tolist()
         else:
             sums = [float(row[:count].sum()) for row, count in zip(losses, counts, strict=True)]
         means = (total / count for total, count in zip(sums, counts, strict=True))
@@ -181,7 +190,8 @@ class DenseSteppers:
         if len(indices) == 1 or set(indices) != set(self._active) or len(sizes) != 1:
             return {i: self.predict(i, rows) for i, rows in held.items() if rows is not None}
         if self._held is None:
-            self._held = torch.stack([held[index] for index in self._active])
+            rows = [held[index] for index in self._active]
+            self._held = torch.stack([each for each in rows if each is not None])
         outputs = to_numpy(self._networks.forward(self._held))
         return dict(zip(self._active, outputs, strict=True))
 
@@ -231,10 +241,10 @@ class DenseSteppers:
 
     def _views(self, flat: torch.Tensor) -> list[torch.Tensor]:
         """Return the kernels [K, in, out] and biases [K, 1, out] out of flat ones [K, P]."""
-        parts = flat.split(self._sizes, 1)
+        parts = flat.split([*self._sizes, self._room - self._bounds[-1]], 1)
         return [
             part.view(len(flat), *(shape if len(shape) == 2 else (1, *shape)))
-            for part, shape in zip(parts, self._shapes, strict=True)
+            for part, shape in zip(parts, self._shapes, strict=False)
         ]
 
     def _row(self, index: int) -> torch.Tensor:
@@ -249,7 +259,7 @@ class DenseSteppers:
 
     def _load(self, index: int, part: int, arrays: Sequence[Floats32]) -> None:
         flat = np.concatenate([array.ravel() for array in arrays])
-        self._row(index)[part].copy_(to_tensor(flat))
+        self._row(index)[part, : self._bounds[-1]].copy_(to_tensor(flat))
 
     def _moves(self, models: list[_Own]) -> list[tuple[int, FlatUpdate]]:
         """Return what moves the models that move alike, each with the row of the first of them.
@@ -276,12 +286,12 @@ class DenseSteppers:
         full = longest // size
         for first in range(0, full, step):
             last = min(first + step, full)
-            picked = rows[:, first * size : last * size].view(count, last - first, size)
+            picked = rows[:, first * size : last * size].reshape(count, last - first, size)
             features = self._gather(picked.transpose(0, 1))
-            masks = self._masks(models, plans, first, last)
+            masks = self._masks(models, plans, slice(first, last), size)
             yield from zip(features.unbind(), masks, strict=True)
         if longest % size:
-            masks = self._masks(models, plans, full, full + 1)
+            masks = self._masks(models, plans, slice(full, full + 1), longest % size)
             yield self._gather(rows[:, full * size :]), masks[0]
 
     def _gather(self, rows: torch.Tensor) -> torch.Tensor:
@@ -301,27 +311,27 @@ class DenseSteppers:
         return self._buffers[name, shape]
 
     def _masks(
-        self, models: list[_Own], plans: list[Updates], first: int, last: int
+        self, models: list[_Own], plans: list[Updates], place: slice, rows: int
     ) -> list[list[torch.Tensor]]:
-        """Return what multiplies each hidden layer's outputs in these updates, by update."""
+        """Return what multiplies each hidden layer's outputs [K, rows, width], by update."""
         widths = dropped_widths(self._spec)
         if not widths:
-            return [[]] * (last - first)
-        keys = to_tensor(np.stack([plan.keys[first:last] for plan in plans], 1))[:, :, None, None]
+            return [[]] * (place.stop - place.start)
+        keys = to_tensor(np.stack([plan.keys[place] for plan in plans], 1))[:, :, None, None]
         rates = [model.spec.dropout for model in models]
         least = torch.tensor([least_bits(rate) for rate in rates], dtype=torch.int32)
         scales = torch.tensor([1 / (1 - rate) for rate in rates])[:, None, None]
         layers = []
-        for place, width in enumerate(widths, start=1):
-            shape, key = (self._spec.batch_size, width), place_key(OPS, keys, place)
-            kept = keep_places(OPS, shape, least[:, None, None], key, self._features)
+        for layer, width in enumerate(widths, start=1):
+            key = place_key(OPS, keys, layer)
+            kept = keep_places(OPS, (rows, width), least[:, None, None], key, self._features)
             layers.append(kept.mul_(scales).unbind())
         return [list(masks) for masks in zip(*layers, strict=True)]
 
     def _losses(self, models: list[_Own], outputs: torch.Tensor, targets: Any) -> torch.Tensor:
         """Return each row's loss [K, n]."""
         problems = [model.problem for model in models]
-        if all(problem == problems[0] for problem in problems):
+        if _joint_problem(models)[1]:
             given, wanted = outputs.flatten(0, 1), targets.flatten(0, 1)
             losses: torch.Tensor = objective(problems[0], self._row_loss, given, wanted)
             return losses.view(outputs.shape[:2])
@@ -348,15 +358,27 @@ def _plan(models: list[_Own], updates: int) -> list[Updates]:
     return [known[model.alike, model.seed if model.spec.dropout else 0] for model in models]
 
 
-def _joint_problem(models: list[_Own]) -> Problem:
-    """Return the problem of all models, in which what differs is an array [K, 1, 1]."""
+def _joint_problem(models: list[_Own]) -> tuple[Problem, bool]:
+    """Return the problem of all models, and whether it is that of each.
+
+    Where students differ in their rules, these are arrays [K, 1, 1].
+    """
     problems = [model.problem for model in models]
     rules = [problem.distillation for problem in problems if problem.distillation]
     if all(rule == rules[0] for rule in rules):
-        return problems[0]
+        return problems[0], True
     columns = zip(*((rule.temperature, rule.soft_share) for rule in rules), strict=True)
     joint: Any = [torch.tensor(column)[:, None, None] for column in columns]
-    return replace(problems[0], distillation=Distillation(*joint))
+    return replace(problems[0], distillation=Distillation(*joint)), False
+
+
+def _each_alone(gradient: Callable[[Any, Any], Any], outputs: Any, wanted: Any) -> Any:
+    """Return the gradients of several models to the bits that each of them has alone."""
+    if outputs.shape[2] > 1 or outputs.shape[1] % VECTOR == 0:
+        return gradient(outputs, wanted)
+    # What is left over of a processor's vectors has other last bits.
+    parts = zip(outputs.split(1), wanted.split(1), strict=True)
+    return torch.cat([gradient(given, one) for given, one in parts])
 
 
 def _count(left: list[int], wanted: torch.Tensor) -> tuple[Any, torch.Tensor | None]:
