@@ -2,7 +2,7 @@ import json
 import random
 
 import pytest
-from report_fixture import make_head, make_record, make_run
+from report_fixture import make_record, make_run
 from report_matrix import make_failure, make_matrix_record
 from sweep_fixture import DEFAULT, make_info, make_sweep, make_trials, write_trials
 
@@ -14,7 +14,6 @@ from harness.report.pages import build_run_page
 from harness.report.profiles import Profiled
 from harness.report.rankingpage import build_ranking_page
 from harness.report.reference import Reference
-from harness.report.rerun import write_rerun
 from harness.report.site import write_site
 from harness.report.sweeppanel import build_panel
 from harness.report.sweeps import build_sweeps, name_settings, write_setting
@@ -383,24 +382,3 @@ def test_a_space_of_a_range_with_one_value_has_an_axis():
     info = info_of().model_copy(update={"trials": trials})
     (axis,) = build_panel(make_sweep(info=info, space=space)).axes
     assert (axis.low, axis.high) == (0.1, 0.1)
-
-
-@pytest.mark.parametrize(
-    ("command", "mode", "rerun"),
-    [
-        (
-            ("mlmatrix", "sweep", "--dataset", "oils", "--trials", "6"),
-            "sweep",
-            "mlmatrix sweep --dataset wine --algorithm mlp --framework pytorch --trials 6",
-        ),
-        (
-            ("pytest", "-m", "slow_matrix"),
-            "sweep",
-            "pytest -m slow_matrix -k wine-mlp-pytorch-sweep",
-        ),
-        (("mlmatrix", "sweep"), "train", "pytest -m slow_matrix -k wine-mlp-pytorch-train"),
-    ],
-)
-def test_a_cell_is_run_again_as_it_was(command, mode, rerun):
-    record = make_sweep() if mode == "sweep" else make_record()
-    assert write_rerun(record, make_head("run", command=command)) == rerun
