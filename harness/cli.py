@@ -30,6 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     frameworks.add_argument("--threads", metavar="N", help="threads of each worker")
     frameworks.add_argument("--deterministic", action=argparse.BooleanOptionalAction)
     frameworks.add_argument("--compilation", metavar="WHEN", help="auto, always or never")
+    frameworks.add_argument(
+        "--models-at-once", metavar="N", help="models trained as one computation at most, 0: auto"
+    )
     report = commands.add_parser("report", help="make the site from the journals again")
     report.add_argument("--open", action="store_true", help="open it in the browser")
     report.add_argument(

@@ -194,6 +194,11 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="WHEN",
         help="auto, always or never: compile epochs, where a framework can choose (default: auto)",
     )
+    group.addoption(
+        "--matrix-models-at-once",
+        metavar="N",
+        help="models trained as one computation at most, 0 for what pays (default: 0)",
+    )
     parser.addini("matrix_data", "further folders of dataset descriptors", "paths", [])
     parser.addini("matrix_require", "frameworks that must be installed", "args", [])
     parser.addini("matrix_reports", "where runs and index.html go", default="reports")

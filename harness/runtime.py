@@ -1,4 +1,4 @@
-"""Read device, threads, determinism and compilation: from a file, the environment, arguments."""
+"""Read what a run's workers run on: from a file, the environment and arguments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VARIABLES = "MLMATRIX_"
 OWN_FILE = "mlmatrix.toml"
 PROJECT_FILE = "pyproject.toml"
 ROOT_FILES = (OWN_FILE, PROJECT_FILE, "pytest.ini")
-KEYS = ("device", "threads", "deterministic", "compilation")
+KEYS = ("device", "threads", "deterministic", "compilation", "models_at_once")
 _ALIKE = 0.66
 
 
@@ -45,7 +45,10 @@ def gather_runtime(
     return (
         *_from_file(root),
         *_from_environment(environment),
-        *(Given(key, value, f"{prefix}{key}", isinstance(value, str)) for key, value in named),
+        *(
+            Given(key, value, prefix + key.replace("_", "-"), isinstance(value, str))
+            for key, value in named
+        ),
     )
 
 

@@ -18,9 +18,10 @@ from ml.core.contracts import (
     TrainResult,
 )
 from ml.core.errors import MatrixError, RequestInvalid
+from ml.core.fitting import FittedModel, Lesson, Stopwatch, fit_model
 from ml.core.learner import Adapter, Distillation, Draws, Floats32, Floats64, Peers
 from ml.core.metrics import Judge
-from ml.core.replicates import FittedModel, Lesson, Stopwatch, fit_model, run_request
+from ml.core.replicates import run_request
 from ml.core.seeding import stream
 from ml.core.splits import Rows, Split
 from ml.core.table import Table
@@ -89,7 +90,8 @@ class Teachers:
             self._adapters.append(adapter)
         self.warnings: list[str] = []
         self._watch = Stopwatch()
-        self._fitted: list[FittedModel] = []
+        # By replicate, from when they have taught to when they were compared.
+        self._fitted: dict[int, list[FittedModel]] = {}
         self._parameters = self._bytes = 0
         self._metrics: list[dict[str, float]] = []
         self._agreements: list[float | None] = []
@@ -101,31 +103,32 @@ class Teachers:
 
     def teach(self, table: Table, split: Split, index: int) -> Lesson:
         """Fit the teachers on the student's split; they predict rows of the table."""
-        self._fitted = [
+        taught = self._fitted[index] = [
             self._fit(position, table, split, index)
             for position in range(len(self._request.teachers))
         ]
         if index == 0:
-            self._parameters = sum(fitted.learner.parameters() for fitted in self._fitted)
-            self._bytes = sum(len(fitted.learner.serialize()) for fitted in self._fitted)
+            self._parameters = sum(fitted.learner.parameters() for fitted in taught)
+            self._bytes = sum(len(fitted.learner.serialize()) for fitted in taught)
 
         def predict(rows: Rows) -> Floats64:
-            return self._mean([f.preprocessor.transform(table, rows) for f in self._fitted])
+            return _mean(taught, [f.preprocessor.transform(table, rows) for f in taught])
 
         rule = Distillation(self._request.temperature, self._request.soft_share)
         return Lesson(rule, predict)
 
-    def compare(self, judge: Judge, student: FittedModel, prediction: Floats64) -> None:
+    def compare(self, index: int, judge: Judge, student: FittedModel, prediction: Floats64) -> None:
         """Score the teachers as the student is, and time both on the test rows."""
-        features = [fitted.test for fitted in self._fitted]
-        outputs = self._mean(features)
+        taught = self._fitted.pop(index)
+        features = [fitted.test for fitted in taught]
+        outputs = _mean(taught, features)
         self._metrics.append(judge.score(outputs).values)
         self._agreements.append(measure_agreement(prediction, outputs))
         # Both have predicted these very rows before, so that both are warm.
         rows = student.test.shape[0]
         self._latencies.append(
             (
-                measure_latency(lambda: self._mean(features), rows),
+                measure_latency(lambda: _mean(taught, features), rows),
                 measure_latency(lambda: student.predict(student.test), rows),
             )
         )
@@ -172,10 +175,6 @@ class Teachers:
                 self.warnings.append(text)
         return fitted
 
-    def _mean(self, features: Sequence[Floats32]) -> Floats64:
-        predictions = [f.predict(x) for f, x in zip(self._fitted, features, strict=True)]
-        return np.asarray(np.mean(predictions, axis=0))
-
 
 def measure_agreement(student: Floats64, teacher: Floats64) -> float | None:
     """Return how far a student says what its teacher says, for the same rows.
@@ -206,3 +205,8 @@ def _placed(problem: MatrixError, position: int, teacher: TeacherSpec) -> Matrix
     if problem.field is not None and problem.field.startswith("model"):
         problem.field = f"teachers.{position}.{problem.field}"
     return problem
+
+
+def _mean(teachers: Sequence[FittedModel], features: Sequence[Floats32]) -> Floats64:
+    predictions = [f.predict(x) for f, x in zip(teachers, features, strict=True)]
+    return np.asarray(np.mean(predictions, axis=0))

@@ -94,6 +94,12 @@ class Keeper(Protocol):
         """Keep this progress in place of the last one."""
 
 
+def check_rows(train: Examples) -> None:
+    """Raise DataInvalid for a training part without rows."""
+    if len(train.features) == 0:
+        raise DataInvalid("the training part has no rows", code="no_training_rows")
+
+
 class Training:
     """Decide for one training, epoch by epoch: its losses, best weights, patience and budget.
 
@@ -112,9 +118,8 @@ class Training:
         seconds: float,
         weights: Callable[[], list[Floats32]],
     ) -> None:
+        check_rows(train)
         self._rows = len(train.features)
-        if self._rows == 0:
-            raise DataInvalid("the training part has no rows", code="no_training_rows")
         self._validation = validation
         self._spec, self._problem = spec, problem
         self._order = order

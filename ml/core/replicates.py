@@ -2,122 +2,64 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 
 from ml.artifacts.arrays import write_artifact
 from ml.core.calibration import Calibration
-from ml.core.checkpoints import (
-    CheckpointFile,
-    ResumableLearner,
-    check_checkpoint,
-    describe_training,
-)
+from ml.core.checkpoints import CheckpointFile, check_checkpoint, describe_training
 from ml.core.contracts import (
     GREATER_IS_BETTER,
     DataSummary,
     DescriptorData,
     DistillRequest,
+    NetworkSpec,
     ParityTrace,
     ReplicateResult,
     SampleInfo,
     SweepRequest,
-    TeacherSpec,
     Timings,
     TrainRequest,
     TrainResult,
 )
 from ml.core.errors import DataInvalid, TrainingDiverged
-from ml.core.imported import make_learner
-from ml.core.learner import (
-    Adapter,
-    Distillation,
-    Draws,
-    FitReport,
-    Floats32,
-    Floats64,
-    Learner,
-    Part,
-    Problem,
+from ml.core.fitting import (
+    FittedModel,
+    Keep,
+    Lesson,
+    PreparedSplit,
+    Stopwatch,
+    find_window,
+    fit_prepared,
+    prepare_split,
 )
+from ml.core.learner import Adapter, Draws, Floats64, Member, Part
 from ml.core.loop import Keeper
 from ml.core.memory import peak_bytes, reset_peak
 from ml.core.metrics import Judge, primary_metric
 from ml.core.parity import make_trace
 from ml.core.seeding import stream
-from ml.core.splits import Rows, Split, sample_rows, split_rows
+from ml.core.splits import Split, sample_rows, split_rows
 from ml.core.table import Table
 from ml.datasets.load import load_table, table_from_values
-from ml.preprocessing.preprocessor import Preprocessor, TargetScaler, fit_preprocessor
-
-
-class Stopwatch:
-    """Collect wall seconds by phase."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Add the time of the block to this phase, also when it raises."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            elapsed = time.perf_counter() - started
-            self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
-
-    def timings(self) -> Timings:
-        """Return the phases so far."""
-        return Timings(**self.seconds)
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """Hold what a student learns from: how, and what its teacher predicts for rows of the table.
-
-    Predictions are probabilities [n, classes], or values [n] in the target's own unit.
-    """
-
-    rule: Distillation
-    predict: Callable[[Rows], Floats64]
-
-
-# Gives the keeper of a training on these parts.
-Keep = Callable[[Part, Part], Keeper]
-
-
-@dataclass(frozen=True)
-class FittedModel:
-    """Hold a learner fitted on one split beside its preparation and the test rows' features."""
-
-    learner: Learner
-    preprocessor: Preprocessor
-    scaler: TargetScaler | None
-    report: FitReport
-    train: Part
-    test: Floats32
-
-    def predict(self, features: Floats32) -> Floats64:
-        """Return probabilities [n, classes], or values [n] in the target's own unit."""
-        prediction = self.learner.predict(features)
-        return prediction if self.scaler is None else self.scaler.inverse(prediction)
 
 
 class Guide(Protocol):
-    """Teach a student in every replicate, and see what became of it."""
+    """Teach a student in every replicate, and see what became of it.
+
+    Several replicates may be taught before the first of them is compared.
+    """
 
     def teach(self, table: Table, split: Split, index: int) -> Lesson:
         """Return the lesson for one replicate's split."""
 
-    def compare(self, judge: Judge, student: FittedModel, prediction: Floats64) -> None:
-        """Take the fitted student and its prediction for the test rows of that split."""
+    def compare(self, index: int, judge: Judge, student: FittedModel, prediction: Floats64) -> None:
+        """Take a replicate's fitted student and its prediction for the test rows."""
 
 
 @dataclass(frozen=True)
@@ -166,12 +108,7 @@ def run_opened(
     warnings: list[str] = []
     artifact_bytes, parameters, artifact = 0, 0, None
     trace: ParityTrace | None = None
-    for index in range(request.replicates):
-        try:
-            replicate = _run_replicate(request, adapter, table, index, guide)
-        except TrainingDiverged as problem:
-            problem.message = f"replicate {index}: {problem.message}"
-            raise
+    for index, replicate in enumerate(_run_replicates(request, adapter, table, guide)):
         results.append(replicate.result)
         warnings.extend(text for text in replicate.warnings if text not in warnings)
         if index == 0:
@@ -236,55 +173,40 @@ class _Replicate:
     trace: ParityTrace | None
 
 
-def fit_model(
-    spec: TrainRequest | TeacherSpec,
-    adapter: Adapter,
-    table: Table,
-    split: Split,
-    draws: Draws,
-    seconds: float,
-    watch: Stopwatch,
-    lesson: Lesson | None = None,
-    keep: Keep | None = None,
-) -> FittedModel:
-    """Prepare a split for a model and fit it, in the phases prepare and fit of the watch.
+@dataclass(frozen=True)
+class _Ready:
+    """Hold a replicate that is ready to be fitted."""
 
-    With ``keep`` the learner is one that can go on from what its keeper has.
+    index: int
+    watch: Stopwatch
+    split: Split
+    prepared: PreparedSplit
+    draws: Draws
+    keep: Keep | None
+
+
+def _run_replicates(
+    request: TrainRequest, adapter: Adapter, table: Table, guide: Guide | None
+) -> Iterator[_Replicate]:
+    """Yield the replicates in order, fitted at once as many as pay.
+
+    No more of them are prepared at a time than are fitted at once.
     """
-    with watch.phase("prepare"):
-        preprocessor = fit_preprocessor(spec.preprocessing, table, split.train)
-        scaler = None if table.classes else TargetScaler.fit(table.target[split.train])
-        train, validation = (
-            _part(table, preprocessor, scaler, rows, lesson)
-            for rows in (split.train, split.validation)
-        )
-        test = preprocessor.transform(table, split.test)
-    problem = Problem(
-        inputs=preprocessor.features,
-        classes=len(table.classes),
-        distillation=lesson.rule if lesson else None,
-        window=find_window(table, preprocessor),
-    )
-    learner = make_learner(adapter, spec.model, problem)
-    with watch.phase("fit"):
-        held = validation if validation.rows else None
-        if keep is None:
-            report = learner.fit(train, held, draws, seconds)
-        else:
-            keeper = keep(train, validation)
-            report = cast(ResumableLearner, learner).fit(train, held, draws, seconds, keeper)
-    return FittedModel(learner, preprocessor, scaler, report, train, test)
+    index = 0
+    while index < request.replicates:
+        ready = [_prepare_replicate(request, adapter, table, index, guide)]
+        left = request.replicates - index
+        rounds = math.ceil(left / _count_at_once(request, adapter, ready[0]))
+        for later in range(index + 1, index + math.ceil(left / rounds)):
+            ready.append(_prepare_replicate(request, adapter, table, later, guide))
+        for one, fitted in zip(ready, _fit_replicates(request, adapter, ready), strict=True):
+            yield _score_replicate(request, table, one, fitted, guide)
+        index += len(ready)
 
 
-def find_window(table: Table, preprocessor: Preprocessor) -> tuple[int, ...]:
-    """Return the places of the table's past values among the features, from the oldest on."""
-    places = {name: place for place, name in reversed(list(enumerate(preprocessor.names)))}
-    return tuple(places[name] for name in table.window if name in places)
-
-
-def _run_replicate(
+def _prepare_replicate(
     request: TrainRequest, adapter: Adapter, table: Table, index: int, guide: Guide | None
-) -> _Replicate:
+) -> _Ready:
     watch = Stopwatch()
     with watch.phase("prepare"):
         # A sweep's winner is measured on the one split that its trials were chosen on.
@@ -292,20 +214,68 @@ def _run_replicate(
         split = split_rows(table, request.seed, place, validation=adapter.uses_validation)
         check_classes(table, split, index)
     lesson = guide.teach(table, split, index) if guide else None
-    draws, again = (
-        Draws(*(stream(request.seed, name, index) for name in ("weights", "order", "estimator")))
-        for _ in range(2)
-    )
-    seconds = request.budget.seconds / request.replicates
+    prepared = prepare_split(request, table, split, watch, lesson)
     keep = _keep(request, adapter, table, split, index)
-    fitted = fit_model(request, adapter, table, split, draws, seconds, watch, lesson, keep)
+    return _Ready(index, watch, split, prepared, _draw(request, index), keep)
+
+
+def _draw(request: TrainRequest, index: int) -> Draws:
+    names = ("weights", "order", "estimator")
+    return Draws(*(stream(request.seed, name, index) for name in names))
+
+
+def _count_at_once(request: TrainRequest, adapter: Adapter, ready: _Ready) -> int:
+    """Return how many replicates are fitted as one: a checkpoint is of one training alone."""
+    if adapter.open_cohort is None or request.checkpoint is not None:
+        return 1
+    if not isinstance(request.model, NetworkSpec):
+        return 1
+    member = _member(request, request.model, ready)
+    return adapter.models_at_once(member, request.runtime.models_at_once)
+
+
+def _member(request: TrainRequest, spec: NetworkSpec, ready: _Ready) -> Member:
+    prepared, seconds = ready.prepared, request.budget.seconds / request.replicates
+    return Member(spec, prepared.problem, prepared.train, prepared.held, ready.draws, seconds)
+
+
+def _fit_replicates(
+    request: TrainRequest, adapter: Adapter, ready: Sequence[_Ready]
+) -> Iterator[FittedModel]:
+    """Yield the fitted models; raises the problem of the first that has one."""
+    seconds = request.budget.seconds / request.replicates
+    cohort = None
+    if len(ready) > 1:
+        assert adapter.open_cohort is not None
+        assert isinstance(request.model, NetworkSpec)
+        members = [_member(request, request.model, one) for one in ready]
+        cohort = adapter.open_cohort(members, len(members))
+        cohort.advance(dict.fromkeys(range(len(members)), request.model.epochs))
+    for place, one in enumerate(ready):
+        try:
+            if cohort is None:
+                yield fit_prepared(
+                    request, adapter, one.prepared, one.draws, seconds, one.watch, one.keep
+                )
+            else:
+                one.watch.seconds["fit"] = cohort.seconds(place)
+                yield FittedModel.of(one.prepared, cohort.learner(place), cohort.report(place))
+        except TrainingDiverged as problem:
+            problem.message = f"replicate {one.index}: {problem.message}"
+            raise
+
+
+def _score_replicate(
+    request: TrainRequest, table: Table, ready: _Ready, fitted: FittedModel, guide: Guide | None
+) -> _Replicate:
+    watch, split, index = ready.watch, ready.split, ready.index
     with watch.phase("predict"):
         prediction = fitted.predict(fitted.test)
     with watch.phase("score"):
         judge = Judge(table, split)
         scores, baseline = judge.score(prediction), judge.score(judge.baseline)
     if guide:
-        guide.compare(judge, fitted, prediction)
+        guide.compare(index, judge, fitted, prediction)
     preprocessor, report = fitted.preprocessor, fitted.report
     result = ReplicateResult(
         index=index,
@@ -326,6 +296,7 @@ def _run_replicate(
         timings=watch.timings(),
     )
     dropped = [f"feature {name} left out: {why}" for name, why in preprocessor.dropped.items()]
+    again = _draw(request, index)
     rungs = fitted.learner.trace(fitted.train, again) if index == 0 else None
     trace = None if rungs is None else make_trace(rungs, split)
     return _Replicate(result, fitted, [*report.warnings, *dropped], trace)
@@ -361,23 +332,6 @@ def _keep(
         return CheckpointFile(spec, index, facts)
 
     return keep
-
-
-def _part(
-    table: Table,
-    preprocessor: Preprocessor,
-    scaler: TargetScaler | None,
-    rows: Rows,
-    lesson: Lesson | None,
-) -> Part:
-    # scikit-learn predicts no rows at all only by raising.
-    soft = lesson.predict(rows) if lesson and rows.size else None
-    target: Any = table.target[rows]
-    return Part(
-        features=preprocessor.transform(table, rows),
-        target=target if scaler is None else scaler.transform(target),
-        soft=soft if scaler is None or soft is None else scaler.transform(soft),
-    )
 
 
 def _manifest(

@@ -148,6 +148,7 @@ def test_threads_of_the_file_arrive_in_the_record_and_arguments_win(project, mon
         "threads": 3,
         "deterministic": False,
         "compilation": "always",
+        "models_at_once": 0,
     }
     assert journal.head.threads_per_worker == 3
     assert journal.head.runtime.model_dump() == asked

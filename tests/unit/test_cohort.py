@@ -75,7 +75,7 @@ def different():
 
 
 def cohort_of(*members):
-    make: Cohort = NetworkCohort(network_factory(Descent), members, 0)
+    make: Cohort = NetworkCohort(network_factory(Descent), None, members, 0)
     return make
 
 
@@ -183,7 +183,7 @@ def test_a_broken_stepper_is_the_problem_of_its_member():
             return super().epoch(order)
 
     members = [member(0), member(1, rows=33)]
-    cohort = NetworkCohort(network_factory(Broken), members, 0)
+    cohort = NetworkCohort(network_factory(Broken), None, members, 0)
     run(cohort, members)
     assert cohort.report(0).epochs == 12
     with pytest.raises(MemoryError, match="no room"):

@@ -39,6 +39,7 @@ def test_the_keys_are_the_fields_of_the_runtime_and_nothing_given_is_the_default
         "threads": 1,
         "deterministic": True,
         "compilation": "auto",
+        "models_at_once": 0,
     }
 
 
@@ -50,25 +51,41 @@ def test_each_source_gives_every_key_and_a_later_one_wins(tmp_path, name, table)
     write(
         tmp_path,
         name,
-        f'[{table}]\ndevice = "cuda"\nthreads = 2\ndeterministic = false\ncompilation = "never"\n',
+        f'[{table}]\ndevice = "cuda"\nthreads = 2\ndeterministic = false\ncompilation = "never"\n'
+        "models_at_once = 1\n",
     )
     spec = read(tmp_path)
-    assert spec == RuntimeSpec(device="cuda", threads=2, deterministic=False, compilation="never")
+    assert spec == RuntimeSpec(
+        device="cuda", threads=2, deterministic=False, compilation="never", models_at_once=1
+    )
     variables = {
         "MLMATRIX_DEVICE": "cpu",
         "MLMATRIX_THREADS": "3",
         "MLMATRIX_DETERMINISTIC": "true",
         "MLMATRIX_COMPILATION": "always",
+        "MLMATRIX_MODELS_AT_ONCE": "2",
     }
     spec = read(tmp_path, variables)
-    assert spec == RuntimeSpec(device="cpu", threads=3, deterministic=True, compilation="always")
-    spec = read(
-        tmp_path, variables, device="auto", threads="4", deterministic=False, compilation="auto"
+    assert spec == RuntimeSpec(
+        device="cpu", threads=3, deterministic=True, compilation="always", models_at_once=2
     )
-    assert spec == RuntimeSpec(device="auto", threads=4, deterministic=False, compilation="auto")
+    spec = read(
+        tmp_path,
+        variables,
+        device="auto",
+        threads="4",
+        deterministic=False,
+        compilation="auto",
+        models_at_once="3",
+    )
+    assert spec == RuntimeSpec(
+        device="auto", threads=4, deterministic=False, compilation="auto", models_at_once=3
+    )
     # One key at a time: what a later source leaves out stays as the earlier one has it.
     spec = read(tmp_path, {"MLMATRIX_THREADS": "5", "MLMATRIX_DEVICE": ""}, compilation="auto")
-    assert spec == RuntimeSpec(device="cuda", threads=5, deterministic=False, compilation="auto")
+    assert spec == RuntimeSpec(
+        device="cuda", threads=5, deterministic=False, compilation="auto", models_at_once=1
+    )
 
 
 @pytest.mark.parametrize(("text", "value"), [("1", True), ("no", False), ("False", False)])

@@ -137,7 +137,7 @@ ADAPTER = Adapter(
     versions=lambda: {"jax": jax.__version__},
     devices=_devices,
     device=_device,
-    open_cohort=partial(NetworkCohort, _make_learner),
+    open_cohort=partial(NetworkCohort, _make_learner, None),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,9 @@ import torch
 from ml.core.specs import NetworkSpec
 
 _aten: Any = torch.ops.aten
+
+# From so many floats on, a product with one vector is best left to the library.
+LONG_VECTOR = 4096
 
 # In place, by the activation's name: the activation, and its gradient given what it put out.
 _ACTIVATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
@@ -45,6 +49,7 @@ class DenseNetworks:
     ``weights`` and ``gradients`` are kernel [K, in, out] and bias [K, 1, out] of each layer in
     turn; a forward pass needs no gradients. What autograd would record, allocate and walk at
     every step is known beforehand here: the same products in the same order, without its cost.
+
     Each model's numbers are to the bit those of K = 1.
     """
 
@@ -79,25 +84,24 @@ class DenseNetworks:
         """Write the raw outputs and the gradients of a batch [K, n, inputs] in place.
 
         ``residual`` gives the gradient of each model's loss by its outputs. ``masks`` multiply
-        what the hidden layers put out, [K, at least n, width] each; there may be none.
+        what the hidden layers put out, [K, n, width] each; there may be none.
         """
         rows = features.shape[1]
         if rows not in self._buffers:
             self._buffers[rows] = _Buffers(features, self._kernels, outputs, len(masks))
         at = self._buffers[rows]
-        if masks:
-            masks = [mask[:, :rows] for mask in masks]
         signal = features
         for layer, into in enumerate(at.hidden):
-            at.affine[layer](self._biases[layer], signal, self._kernels[layer], into)
+            at.forward[layer](self._biases[layer], signal, self._kernels[layer], into)
             signal = self._activate(into)
             if masks:
                 signal = torch.mul(into, masks[layer], out=at.dropped[layer])
         last = len(at.hidden)
-        at.affine[last](self._biases[last], signal, self._kernels[last], outputs)
-        delta = residual(outputs)
+        at.forward[last](self._biases[last], signal, self._kernels[last], at.outputs)
+        outputs.copy_(at.outputs)
+        delta = residual(at.outputs)
         for layer in range(last, -1, -1):
-            below = at.turned[layer - 1] if layer else features.transpose(1, 2)
+            below = at.signals[layer - 1] if layer else features
             at.to_kernel[layer](below, delta, self._kernel_gradients[layer])
             torch.sum(delta, 1, True, out=self._bias_gradients[layer])
             if layer:
@@ -108,60 +112,81 @@ class DenseNetworks:
 
 
 class _Buffers:
-    """Hold what batches of one size are computed in, and by which products, layer by layer."""
+    """Hold what batches of one size are computed in, and how, layer by layer."""
 
     def __init__(
         self, features: Any, kernels: Sequence[torch.Tensor], outputs: torch.Tensor, masks: int
     ) -> None:
         models, rows, _ = features.shape
-        inner = [features.new_empty(models, rows, kernel.shape[2]) for kernel in kernels[:-1]]
-        self.hidden = inner
-        self.deltas = [torch.empty_like(signal) for signal in inner]
-        self.dropped = [torch.empty_like(signal) for signal in inner[:masks]]
-        self.turned = [signal.transpose(1, 2) for signal in self.dropped or inner]
-        self.affine, self.to_kernel, self.to_signal = [], [], []
-        below = features
-        for kernel, signal in zip(kernels, (*inner, outputs), strict=True):
-            narrow = _is_by_vector(below, kernel)
-            self.affine.append(_affine_by_model if narrow else _affine)
-            narrow = _is_by_vector(below.transpose(1, 2), signal)
-            self.to_kernel.append(_product_by_model if narrow else _product)
-            narrow = _is_by_vector(signal, kernel.transpose(1, 2))
-            self.to_signal.append(_product_by_model if narrow else _product)
-            below = signal
+        self.hidden = [features.new_empty(models, rows, k.shape[2]) for k in kernels[:-1]]
+        self.deltas = [torch.empty_like(signal) for signal in self.hidden]
+        self.dropped = [torch.empty_like(signal) for signal in self.hidden[:masks]]
+        self.signals = self.dropped or self.hidden
+        self.outputs = features.new_empty(outputs.shape)
+        self.forward: list[Callable[..., Any]] = []
+        self.to_kernel: list[Callable[..., Any]] = []
+        self.to_signal: list[Callable[..., Any]] = []
+        for kernel in kernels:
+            narrow, wide = kernel.shape[2] == 1, rows * kernel.shape[1] >= LONG_VECTOR
+            by_model = models > 1 and not features.is_cuda
+            self.to_signal.append(
+                _multiply_each if by_model and kernel.shape[1] == 1 else _multiply
+            )
+            if narrow and not wide:
+                room = features.new_empty(models, rows, kernel.shape[1])
+                self.forward.append(partial(_affine_to_one, room))
+                self.to_kernel.append(partial(_gradient_to_one, room))
+            elif by_model and (narrow or kernel.shape[1] == 1):
+                self.forward.append(_affine_each if narrow else _affine)
+                self.to_kernel.append(_gradient_each)
+            elif models == 1:
+                self.forward.append(_affine)
+                self.to_kernel.append(_gradient)
+            else:
+                self.forward.append(_affine)
+                self.to_kernel.append(partial(_gradient_through, torch.empty_like(kernel)))
 
 
-def _is_by_vector(left: torch.Tensor, right: torch.Tensor) -> bool:
-    """Tell whether products of one model are by other code than those of several at once.
-
-    So it is with vectors, but for small ones. Here several are computed as if each were alone.
-    """
-    models, rows, inner = left.shape
-    return models > 1 and right.shape[2] == 1 and rows * inner >= 400 and not left.is_cuda
+def _affine(bias: Any, left: Any, kernel: Any, out: Any) -> None:
+    torch.baddbmm(bias, left, kernel, out=out)
 
 
-def _affine(
-    bias: torch.Tensor, left: torch.Tensor, right: torch.Tensor, out: torch.Tensor
-) -> torch.Tensor:
-    product: torch.Tensor = torch.baddbmm(bias, left, right, out=out)
-    return product
+def _affine_each(bias: Any, left: Any, kernel: Any, out: Any) -> None:
+    # The libraries multiply one matrix with a vector otherwise than several with several.
+    for parts in zip(bias.split(1), left.split(1), kernel.split(1), out.split(1), strict=True):
+        _affine(*parts)
 
 
-def _affine_by_model(
-    bias: torch.Tensor, left: torch.Tensor, right: torch.Tensor, out: torch.Tensor
-) -> torch.Tensor:
-    parts = (array.unbind() for array in (bias, left, right, out))
-    for shift, signal, kernel, into in zip(*parts, strict=True):
-        torch.addmm(shift, signal, kernel, out=into)
-    return out
+def _affine_to_one(room: Any, bias: Any, left: Any, kernel: Any, out: Any) -> None:
+    torch.mul(left, kernel.transpose(1, 2), out=room)
+    torch.sum(room, 2, True, out=out).add_(bias)
 
 
-def _product(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    return torch.bmm(left, right, out=out)
+def _gradient(below: Any, delta: Any, out: Any) -> None:
+    torch.bmm(below.transpose(1, 2), delta, out=out)
 
 
-def _product_by_model(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    parts = (array.unbind() for array in (left, right, out))
-    for one, other, into in zip(*parts, strict=True):
-        torch.mm(one, other, out=into)
+def _gradient_each(below: Any, delta: Any, out: Any) -> None:
+    for parts in zip(below.split(1), delta.split(1), out.split(1), strict=True):
+        _gradient(*parts)
+
+
+def _gradient_to_one(room: Any, below: Any, delta: Any, out: Any) -> None:
+    torch.mul(below, delta, out=room)
+    torch.sum(room, 1, True, out=out.transpose(1, 2))
+
+
+def _gradient_through(room: Any, below: Any, delta: Any, out: Any) -> None:
+    # PyTorch loops over the models where the result is not in one piece, as a layer's gradients
+    # among those of the others are not.
+    out.copy_(torch.bmm(below.transpose(1, 2), delta, out=room))
+
+
+def _multiply(delta: Any, kernel: Any, out: Any) -> Any:
+    return torch.bmm(delta, kernel, out=out)
+
+
+def _multiply_each(delta: Any, kernel: Any, out: Any) -> Any:
+    for parts in zip(delta.split(1), kernel.split(1), out.split(1), strict=True):
+        _multiply(*parts)
     return out

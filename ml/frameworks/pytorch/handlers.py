@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from ml.core.cohort import NetworkCohort
+from ml.core.cohort import NetworkCohort, count_at_once
 from ml.core.contracts import NetworkSpec, RuntimeSpec
 from ml.core.handling import handle_status, handle_train
 from ml.core.learner import Adapter, no_such_device
 from ml.core.networks import network_factory
 from ml.frameworks.pytorch.data import device_in_use, use_device
+from ml.frameworks.pytorch.grouping import TOGETHER
 from ml.frameworks.pytorch.trainer import make_stepper
 
 
@@ -49,7 +50,8 @@ ADAPTER = Adapter(
     versions=lambda: {"torch": torch.__version__},
     devices=_devices,
     device=device_in_use,
-    open_cohort=partial(NetworkCohort, _make_learner),
+    open_cohort=partial(NetworkCohort, _make_learner, TOGETHER),
+    models_at_once=partial(count_at_once, TOGETHER),
 )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ml.core.architectures import declare, unflatten
+from ml.core.architectures import declare
 from ml.core.learner import Distillation, Floats32, Problem
 from ml.core.loop import TrainingState
 from ml.core.objective import Examples, objective, objective_gradient
@@ -23,23 +23,31 @@ from ml.core.specs import NetworkSpec
 from ml.frameworks.pytorch.data import to_numpy, to_tensor
 from ml.frameworks.pytorch.dense import DenseNetworks, dropped_widths
 from ml.frameworks.pytorch.models import OPS
-from ml.frameworks.pytorch.updates import FlatUpdate
+from ml.frameworks.pytorch.updates import FlatUpdate, count_updates
 
 # The rows of some updates are gathered at a time, as many as stay near the processor.
 GATHERED_BYTES = 2**21
+
+# In floats: a model's weights take a multiple of it, as what is left over of a processor's vectors
+# is computed by other code, with other last bits.
+VECTOR = 32
 
 Model = tuple[NetworkSpec, Problem, list[Floats32], int]
 
 
 @dataclass
 class _Own:
-    """Hold what belongs to one model alone; its rows begin at ``offset`` of those staged."""
+    """Hold what belongs to one model alone.
+
+    Its features begin at ``offset`` of those staged, its targets at ``first``.
+    """
 
     spec: NetworkSpec
     problem: Problem
     seed: int
     updates: int = 0
     offset: int = 0
+    first: int = 0
     rows: int = 0
     held: torch.Tensor | None = None
 
@@ -67,14 +75,18 @@ class DenseSteppers:
         spec, problem, _, _ = next(iter(models.values()))
         self._spec = spec
         self._shapes = [weight.shape for weight in declare(spec, problem)]
+        self._sizes = [math.prod(shape) for shape in self._shapes]
+        self._room = -(-sum(self._sizes) // VECTOR) * VECTOR
+        self._bounds = [0, *itertools.accumulate(self._sizes)]
         self._row_loss, self._row_gradient = partial(row_loss, OPS), partial(row_gradient, OPS)
-        size = sum(math.prod(shape) for shape in self._shapes)
         # The models that are not in the computation, [3, P] each.
-        self._parked = {index: torch.zeros(3, size) for index in models}
+        self._parked = {index: torch.zeros(3, self._room) for index in models}
         self._active: list[int] = []
         self._state = self._gradient = torch.zeros(0)
         # For predictions: the networks of one model, where its weights lie now.
         self._single: dict[int, DenseNetworks] = {}
+        # The features of the validation rows of all models, as soon as they are asked for.
+        self._held: torch.Tensor | None = None
         self._moved_by: list[tuple[int, FlatUpdate]] = []
         self._buffers: dict[tuple[str, tuple[int, ...]], torch.Tensor] = {}
         for index, (_, _, weights, _) in models.items():
@@ -84,24 +96,24 @@ class DenseSteppers:
     def stage(self, examples: Mapping[int, Examples], held: Mapping[int, Floats32 | None]) -> None:
         """Hand over each model's training rows once, and the features of its validation rows.
 
-        What models share is staged once.
+        Features that models share are staged once.
         """
-        parts: dict[tuple[int, ...], tuple[int, Examples]] = {}
+        parts: dict[int, Floats32] = {}
+        places: dict[int, int] = {}
         blocks: dict[int, torch.Tensor] = {}
         total = 0
         for index, rows in examples.items():
-            key = tuple(map(id, (rows.features, rows.targets, rows.weights)))
+            key = id(rows.features)
             if key not in parts:
-                parts[key] = (total, rows)
-                total += len(rows.features)
+                parts[key], places[key] = rows.features, sum(map(len, parts.values()))
             own, features = self._own[index], held[index]
-            own.offset, own.rows = parts[key][0], len(rows.features)
+            own.offset, own.first, own.rows = places[key], total, len(rows.features)
+            total += own.rows
             if features is not None:
                 own.held = blocks.setdefault(id(features), to_tensor(features))
-        staged = [rows for _, rows in parts.values()]
-        self._features = _join([rows.features for rows in staged])
-        self._targets = _join([rows.targets for rows in staged])
-        shares = [rows.weights for rows in staged if rows.weights is not None]
+        self._features = _join(list(parts.values()))
+        self._targets = _join([rows.targets for rows in examples.values()])
+        shares = [rows.weights for rows in examples.values() if rows.weights is not None]
         self._shares = _join(shares) if shares else None
 
     @torch.no_grad()
@@ -110,26 +122,37 @@ class DenseSteppers:
         self._activate(orders)
         models = [self._own[index] for index in self._active]
         counts = [len(orders[index]) for index in self._active]
-        order = np.zeros((len(models), max(counts)), np.int64)
-        for row, (model, index) in enumerate(zip(models, self._active, strict=True)):
-            np.add(orders[index], model.offset, out=order[row, : counts[row]])
-            # A place that is no row's holds any row of the model; what it gives is left out.
-            order[row, counts[row] :] = model.offset
-        rows = to_tensor(order)
-        targets = self._targets[rows]
-        shares = None if self._shares is None else self._shares[rows].unsqueeze(2)
+        longest = max(counts)
+        room = -(-longest // VECTOR) * VECTOR
+        order = np.zeros((len(models), room), np.int64)
+        # A place that is no row's holds the first row; what it gives is left out.
+        for row, index in enumerate(self._active):
+            order[row, : counts[row]] = orders[index]
+        rows = to_tensor(order + np.array([[model.offset] for model in models]))
+        own = to_tensor(order + np.array([[model.first] for model in models]))
+        targets = self._targets[own]
+        shares = None if self._shares is None else self._shares[own].unsqueeze(2)
         size = self._spec.batch_size
-        updates = -(-max(counts) // size)
+        updates = -(-longest // size)
         plans = _plan(models, updates)
-        moves = [(move, plans[row].learning_rate.tolist()) for row, move in self._moves(models)]
-        gradient = partial(objective_gradient, _joint_problem(models), self._row_gradient)
-        outputs = self._buffer("outputs", (len(models), max(counts), self._shapes[-1][0]))
+        moves = [
+            (
+                move,
+                plans[row].learning_rate.tolist(),
+                count_updates(models[row].updates, updates),
+            )
+            for row, move in self._moves(models)
+        ]
+        problem, shared = _joint_problem(models)
+        gradient = partial(objective_gradient, problem, self._row_gradient)
+        gradient = partial(_each_alone, gradient) if shared and len(models) > 1 else gradient
+        outputs = self._buffer("outputs", (len(models), room, self._shapes[-1][0]))
         for update, ((features, masks), given, wanted, share) in enumerate(
             zip(
-                self._batches(models, rows, plans),
-                outputs.split(size, 1),
-                targets.split(size, 1),
-                [None] * updates if shares is None else shares.split(size, 1),
+                self._batches(models, rows[:, :longest], plans),
+                outputs[:, :longest].split(size, 1),
+                targets[:, :longest].split(size, 1),
+                [None] * updates if shares is None else shares[:, :longest].split(size, 1),
                 strict=True,
             )
         ):
@@ -137,15 +160,15 @@ class DenseSteppers:
                 count, missing = _count([each - update * size for each in counts], wanted)
             residual = partial(_residual, gradient, wanted, share, count, missing)
             self._networks.learn(features, given, residual, masks)
-            for move, rates in moves:
-                move.apply(rates[update])
+            for move, rates, numbers in moves:
+                move.apply(rates[update], numbers[update])
         for model in models:
             model.updates += updates
         losses = self._losses(models, outputs, targets)
         if shares is not None:
             losses = losses * shares[:, :, 0]
-        if min(counts) == max(counts):
-            sums = losses.sum(1).tolist()
+        if min(counts) == longest:
+            sums = losses[:, :longest].sum(1).tolist()
         else:
             sums = [float(row[:count].sum()) for row, count in zip(losses, counts, strict=True)]
         means = (total / count for total, count in zip(sums, counts, strict=True))
@@ -159,10 +182,18 @@ class DenseSteppers:
             self._single[index] = DenseNetworks(self._spec.activation, views)
         return to_numpy(self._single[index].forward(features[None])[0])
 
+    @torch.no_grad()
     def validate(self, indices: Sequence[int]) -> Mapping[int, Floats32]:
         """Return the raw outputs of these models for their validation rows."""
         held = {index: self._own[index].held for index in indices}
-        return {i: self.predict(i, rows) for i, rows in held.items() if rows is not None}
+        sizes = {len(rows) for rows in held.values() if rows is not None}
+        if len(indices) == 1 or set(indices) != set(self._active) or len(sizes) != 1:
+            return {i: self.predict(i, rows) for i, rows in held.items() if rows is not None}
+        if self._held is None:
+            rows = [held[index] for index in self._active]
+            self._held = torch.stack([each for each in rows if each is not None])
+        outputs = to_numpy(self._networks.forward(self._held))
+        return dict(zip(self._active, outputs, strict=True))
 
     def weights(self, index: int) -> list[Floats32]:
         """Return copies of a model's weights."""
@@ -196,6 +227,7 @@ class DenseSteppers:
         self._single.clear()
         self._moved_by.clear()
         self._buffers.clear()
+        self._held = None
         for row, index in enumerate(self._active):
             self._parked[index] = self._state[:, row].clone()
         self._active = sorted(indices, key=lambda index: (self._own[index].alike, index))
@@ -209,10 +241,10 @@ class DenseSteppers:
 
     def _views(self, flat: torch.Tensor) -> list[torch.Tensor]:
         """Return the kernels [K, in, out] and biases [K, 1, out] out of flat ones [K, P]."""
-        parts = flat.split([math.prod(shape) for shape in self._shapes], 1)
+        parts = flat.split([*self._sizes, self._room - self._bounds[-1]], 1)
         return [
             part.view(len(flat), *(shape if len(shape) == 2 else (1, *shape)))
-            for part, shape in zip(parts, self._shapes, strict=True)
+            for part, shape in zip(parts, self._shapes, strict=False)
         ]
 
     def _row(self, index: int) -> torch.Tensor:
@@ -221,11 +253,13 @@ class DenseSteppers:
         return self._state[:, self._active.index(index)]
 
     def _arrays(self, index: int, part: int) -> list[Floats32]:
-        return unflatten(to_numpy(self._row(index)[part]).copy(), self._shapes)
+        flat = to_numpy(self._row(index)[part]).copy()
+        bounds = itertools.pairwise(self._bounds)
+        return [flat[a:b].reshape(s) for (a, b), s in zip(bounds, self._shapes, strict=True)]
 
     def _load(self, index: int, part: int, arrays: Sequence[Floats32]) -> None:
         flat = np.concatenate([array.ravel() for array in arrays])
-        self._row(index)[part].copy_(to_tensor(flat))
+        self._row(index)[part, : self._bounds[-1]].copy_(to_tensor(flat))
 
     def _moves(self, models: list[_Own]) -> list[tuple[int, FlatUpdate]]:
         """Return what moves the models that move alike, each with the row of the first of them.
@@ -238,8 +272,7 @@ class DenseSteppers:
                 place = slice(rows[0], rows[-1] + 1)
                 weights, first, second = self._state[:, place]
                 parts = (weights, self._gradient[place], first, second)
-                model = models[rows[0]]
-                move = FlatUpdate(model.spec.optimizer, model.updates, *parts)
+                move = FlatUpdate(models[rows[0]].spec.optimizer, *parts)
                 self._moved_by.append((rows[0], move))
         return self._moved_by
 
@@ -253,12 +286,12 @@ class DenseSteppers:
         full = longest // size
         for first in range(0, full, step):
             last = min(first + step, full)
-            picked = rows[:, first * size : last * size].view(count, last - first, size)
+            picked = rows[:, first * size : last * size].reshape(count, last - first, size)
             features = self._gather(picked.transpose(0, 1))
-            masks = self._masks(models, plans, first, last)
+            masks = self._masks(models, plans, slice(first, last), size)
             yield from zip(features.unbind(), masks, strict=True)
         if longest % size:
-            masks = self._masks(models, plans, full, full + 1)
+            masks = self._masks(models, plans, slice(full, full + 1), longest % size)
             yield self._gather(rows[:, full * size :]), masks[0]
 
     def _gather(self, rows: torch.Tensor) -> torch.Tensor:
@@ -278,27 +311,27 @@ class DenseSteppers:
         return self._buffers[name, shape]
 
     def _masks(
-        self, models: list[_Own], plans: list[Updates], first: int, last: int
+        self, models: list[_Own], plans: list[Updates], place: slice, rows: int
     ) -> list[list[torch.Tensor]]:
-        """Return what multiplies each hidden layer's outputs in these updates, by update."""
+        """Return what multiplies each hidden layer's outputs [K, rows, width], by update."""
         widths = dropped_widths(self._spec)
         if not widths:
-            return [[]] * (last - first)
-        keys = to_tensor(np.stack([plan.keys[first:last] for plan in plans], 1))[:, :, None, None]
+            return [[]] * (place.stop - place.start)
+        keys = to_tensor(np.stack([plan.keys[place] for plan in plans], 1))[:, :, None, None]
         rates = [model.spec.dropout for model in models]
         least = torch.tensor([least_bits(rate) for rate in rates], dtype=torch.int32)
         scales = torch.tensor([1 / (1 - rate) for rate in rates])[:, None, None]
         layers = []
-        for place, width in enumerate(widths, start=1):
-            shape, key = (self._spec.batch_size, width), place_key(OPS, keys, place)
-            kept = keep_places(OPS, shape, least[:, None, None], key, self._features)
+        for layer, width in enumerate(widths, start=1):
+            key = place_key(OPS, keys, layer)
+            kept = keep_places(OPS, (rows, width), least[:, None, None], key, self._features)
             layers.append(kept.mul_(scales).unbind())
         return [list(masks) for masks in zip(*layers, strict=True)]
 
     def _losses(self, models: list[_Own], outputs: torch.Tensor, targets: Any) -> torch.Tensor:
         """Return each row's loss [K, n]."""
         problems = [model.problem for model in models]
-        if all(problem == problems[0] for problem in problems):
+        if _joint_problem(models)[1]:
             given, wanted = outputs.flatten(0, 1), targets.flatten(0, 1)
             losses: torch.Tensor = objective(problems[0], self._row_loss, given, wanted)
             return losses.view(outputs.shape[:2])
@@ -325,15 +358,27 @@ def _plan(models: list[_Own], updates: int) -> list[Updates]:
     return [known[model.alike, model.seed if model.spec.dropout else 0] for model in models]
 
 
-def _joint_problem(models: list[_Own]) -> Problem:
-    """Return the problem of all models, in which what differs is an array [K, 1, 1]."""
+def _joint_problem(models: list[_Own]) -> tuple[Problem, bool]:
+    """Return the problem of all models, and whether it is that of each.
+
+    Where students differ in their rules, these are arrays [K, 1, 1].
+    """
     problems = [model.problem for model in models]
     rules = [problem.distillation for problem in problems if problem.distillation]
     if all(rule == rules[0] for rule in rules):
-        return problems[0]
+        return problems[0], True
     columns = zip(*((rule.temperature, rule.soft_share) for rule in rules), strict=True)
     joint: Any = [torch.tensor(column)[:, None, None] for column in columns]
-    return replace(problems[0], distillation=Distillation(*joint))
+    return replace(problems[0], distillation=Distillation(*joint)), False
+
+
+def _each_alone(gradient: Callable[[Any, Any], Any], outputs: Any, wanted: Any) -> Any:
+    """Return the gradients of several models to the bits that each of them has alone."""
+    if outputs.shape[2] > 1 or outputs.shape[1] % VECTOR == 0:
+        return gradient(outputs, wanted)
+    # What is left over of a processor's vectors has other last bits.
+    parts = zip(outputs.split(1), wanted.split(1), strict=True)
+    return torch.cat([gradient(given, one) for given, one in parts])
 
 
 def _count(left: list[int], wanted: torch.Tensor) -> tuple[Any, torch.Tensor | None]:
@@ -344,7 +389,8 @@ def _count(left: list[int], wanted: torch.Tensor) -> tuple[Any, torch.Tensor | N
     size = wanted.shape[1]
     present = [min(count, size) for count in left]
     if min(present) == size:
-        return size, None
+        # As a tensor, so that it is not made one at each division.
+        return torch.tensor(float(size)), None
     counts = torch.tensor(present)[:, None, None]
     return counts, torch.arange(size)[None, :, None] >= counts
 

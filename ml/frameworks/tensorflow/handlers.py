@@ -86,7 +86,7 @@ ADAPTER = Adapter(
     versions=lambda: {"tensorflow": tf.__version__},
     devices=_devices,
     device=_device,
-    open_cohort=partial(NetworkCohort, _make_learner),
+    open_cohort=partial(NetworkCohort, _make_learner, None),
 )
 
 
