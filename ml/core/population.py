@@ -161,15 +161,17 @@ def train_population(setup: Setup, members: list[Settings], seconds: float | Non
     class Diary(tune.Callback):  # type: ignore[misc]
         """Note what each member reports."""
 
+        def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+            # Who takes over another one's settings has its index, too, in Ray's eyes.
+            names.setdefault(trial.trial_id, trial.config["index"])
+
         def on_trial_result(
             self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
         ) -> None:
-            # Who takes over another one's settings takes its index, too, in Ray's eyes.
-            index = names.setdefault(trial.trial_id, trial.config["index"])
-            reports[index].append({**result, "config": dict(trial.config)})
+            reports[names[trial.trial_id]].append(result)
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-            lost.add(names.setdefault(trial.trial_id, trial.config["index"]))
+            lost.add(names[trial.trial_id])
 
     names: dict[str, int] = {}
     reports: dict[int, list[dict[str, Any]]] = {index: [] for index in range(len(members))}
