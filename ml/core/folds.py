@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ml.core.contracts import SweepRequest
 from ml.core.errors import DataInvalid
-from ml.core.fitting import find_window
+from ml.core.fitting import Stopwatch, prepare_split
 from ml.core.learner import Adapter, Learner, Part, Problem
 from ml.core.metrics import Judge, primary_metric
 from ml.core.replicates import check_classes
 from ml.core.seeding import stream
 from ml.core.splits import Rows, Split, split_rows
 from ml.core.table import Table
-from ml.preprocessing.preprocessor import TargetScaler, fit_preprocessor
+from ml.preprocessing.preprocessor import TargetScaler
 
 
 @dataclass(frozen=True)
@@ -98,21 +97,15 @@ def _inner_parts(request: SweepRequest, table: Table, outer: Split) -> list[tupl
 
 
 def _fold(request: SweepRequest, table: Table, train: Rows, held: Rows) -> Fold:
-    preprocessor = fit_preprocessor(request.preprocessing, table, train)
-    scaler = None if table.classes else TargetScaler.fit(table.target[train])
-
-    def part(rows: Rows) -> Part:
-        target: Any = table.target[rows]
-        return Part(
-            features=preprocessor.transform(table, rows),
-            target=target if scaler is None else scaler.transform(target),
-        )
-
-    problem = Problem(
-        inputs=preprocessor.features,
-        classes=len(table.classes),
-        window=find_window(table, preprocessor),
-    )
+    nothing = np.empty(0, np.int64)
+    prepared = prepare_split(request, table, Split(train, held, nothing), Stopwatch())
     # What a judge calls the test rows are those that it scores: here the validation rows.
-    judge = Judge(table, Split(train, np.empty(0, np.int64), held))
-    return Fold(part(train), part(held), problem, scaler, judge, primary_metric(table))
+    judge = Judge(table, Split(train, nothing, held))
+    return Fold(
+        train=prepared.train,
+        validation=prepared.validation,
+        problem=prepared.problem,
+        scaler=prepared.scaler,
+        judge=judge,
+        metric=primary_metric(table),
+    )

@@ -23,6 +23,7 @@ from ml.core.errors import MatrixError, RequestInvalid, describe
 from ml.core.folds import Fold, make_folds
 from ml.core.learner import Adapter
 from ml.core.metrics import primary_metric
+from ml.core.population import check_population, search_population
 from ml.core.replicates import Opened, open_request, run_opened
 from ml.core.search import OPTUNA_VERSION, Search, check_search, measure_importance, rungs_of
 from ml.core.settings import Settings, apply_settings, check_space, declared_settings
@@ -32,6 +33,9 @@ from ml.core.trial_batches import Course, Spending, run_batch
 from ml.core.trial_journal import TrialJournal, hash_facts
 from ml.core.trials import Setting
 
+_PBT_REFITS = (
+    "pbt: the winner is refitted with its last settings, not along the way on which they changed"
+)
 _VALUED = ("ok", "pruned", "timeout")
 
 
@@ -62,6 +66,9 @@ def run_sweep(request: SweepRequest, adapter: Adapter) -> TrainResult:
     """
     _check_request(request)
     warnings = check_search(request.sweep)
+    if request.sweep.sampler == "pbt":
+        check_population(request)
+        warnings.append(_PBT_REFITS)
     opened = open_request(request, adapter)
     table = opened.table
     known = _known_settings(request, adapter, table)
@@ -70,15 +77,11 @@ def run_sweep(request: SweepRequest, adapter: Adapter) -> TrainResult:
     folds, validation_rows = make_folds(request, adapter, table)
     found = _search(request, adapter, table, folds, declared)
     result, best = _refit(request, adapter, opened, found, warnings)
-    default = result if best == 0 else _measure_default(request, adapter, opened, warnings)
-    in_epochs = trains_networks(request, adapter) and len(folds) == 1
-    shares, method = measure_importance(
-        request.sweep.space,
-        found.trials,
-        request.seed,
-        result.greater_is_better,
-        "epoch" if in_epochs else "fold",
-    )
+    if best == 0 and request.sweep.sampler != "pbt":
+        default: TrainResult | None = result
+    else:
+        default = _measure_default(request, adapter, opened, warnings)
+    shares, method = _importance(request, adapter, found.trials, result.greater_is_better)
     warnings += _learnt_little(request.sweep, found.trials)
     failed = [trial for trial in found.trials if trial.outcome not in _VALUED]
     if failed:
@@ -127,6 +130,17 @@ def _known_settings(
     return None if found is None else dict(found)
 
 
+def _importance(
+    request: SweepRequest, adapter: Adapter, trials: list[Trial], greater: bool
+) -> tuple[dict[str, float], str]:
+    spec = request.sweep
+    if spec.sampler == "pbt":
+        return {}, "none: the settings of a population change on the way"
+    in_epochs = trains_networks(request, adapter) and spec.folds == 1
+    unit = "epoch" if in_epochs else "fold"
+    return measure_importance(spec.space, trials, request.seed, greater, unit)
+
+
 def _learnt_little(spec: SweepSpec, trials: list[Trial]) -> list[str]:
     """Warn where a sampler that learns from complete trials was left with few by the pruner."""
     complete = sum(trial.outcome == "ok" for trial in trials)
@@ -147,6 +161,8 @@ def _search(
     limit = _limit(request)
     steps = limit if trains_networks(request, adapter) and len(folds) == 1 else len(folds)
     journal = TrialJournal(spec.journal, hash_facts(_facts(request, adapter, table, folds)))
+    if spec.sampler == "pbt":
+        return _search_by_population(request, adapter, folds[0], declared, journal, greater)
     try:
         spending = Spending(spec.epochs, spec.seconds, journal.elapsed)
         search = Search(spec, request.seed, greater, declared, steps)
@@ -167,6 +183,31 @@ def _search(
     resumed = sum(trial.index in journal.trials for trial in trials)
     ranked = _rank(trials, greater)
     return _Found(trials, ranked, ended, resumed, spending.epochs, spending.elapsed)
+
+
+def _search_by_population(
+    request: SweepRequest,
+    adapter: Adapter,
+    fold: Fold,
+    declared: Settings,
+    journal: TrialJournal,
+    greater: bool,
+) -> _Found:
+    spending = Spending(None, None, journal.elapsed)
+    try:
+        trials = search_population(request, adapter, fold, declared, journal)
+    finally:
+        journal.close()
+    resumed = len(trials) if journal.trials else 0
+    late = any(trial.outcome == "timeout" for trial in trials)
+    return _Found(
+        trials,
+        _rank(trials, greater),
+        "seconds" if late else "trials",
+        resumed,
+        sum(trial.epochs for trial in trials),
+        journal.elapsed if resumed else spending.elapsed,
+    )
 
 
 def _limit(request: SweepRequest) -> int:
@@ -238,7 +279,8 @@ def _refit(
 def _run_trial(
     request: SweepRequest, adapter: Adapter, opened: Opened, trial: Trial
 ) -> TrainResult:
-    model = apply_settings(request.model, trial.settings) if trial.index else request.model
+    is_declared = trial.index == 0 and request.sweep.sampler != "pbt"
+    model = request.model if is_declared else apply_settings(request.model, trial.settings)
     return run_opened(request.model_copy(update={"model": model}), adapter, opened)
 
 

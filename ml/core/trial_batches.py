@@ -254,7 +254,7 @@ class _Batch:
         trained = run.earlier + trainees.seconds(run.index)
         self._spend(run, before + epochs, trained + run.looked)
         if problem is not None:
-            self._end(run, *_outcome_of(problem))
+            self._end(run, *describe_failure(problem))
         elif in_epochs:
             run.steps.append((epochs, value))
             if trainees.ended(run.index):
@@ -357,7 +357,7 @@ def _was_pruned_at(recorded: Trial, place: int) -> bool:
     return recorded.outcome == "pruned" and not recorded.reason and len(recorded.steps) == place
 
 
-def _outcome_of(problem: Exception) -> tuple[TrialOutcome, str]:
+def describe_failure(problem: Exception) -> tuple[TrialOutcome, str]:
     """Return a failed trial's outcome and reason."""
     if isinstance(problem, MatrixError):
         if isinstance(problem, RequestInvalid):

@@ -419,3 +419,39 @@ def test_a_winner_that_cannot_be_refitted_gives_way_to_the_next(monkeypatch):
     ranked = sorted(plain.sweep.trials, key=lambda trial: (-trial.value, trial.index))
     assert [ranked[0].index, ranked[1].index] == [plain.sweep.best, other.sweep.best]
     assert any("could not be refitted" in text for text in other.warnings)
+
+
+def test_a_member_of_a_population_goes_on_from_anothers_weights_and_moments(tmp_path):
+    from ml.core.contracts import SweepRequest
+    from ml.core.folds import make_folds
+    from ml.core.members import WORST, Member, Setup
+    from ml.datasets.load import table_from_values
+
+    request = SweepRequest.model_validate_json(json.dumps(payload_of("pytorch", sampler="pbt")))
+    adapter = entry_point("pytorch").ADAPTER
+    [fold], _ = make_folds(request, adapter, table_from_values(request.data))
+    setup = Setup(adapter, request, request.model.model_copy(update={"epochs": 40}), fold)
+    assert setup.interval == 4
+
+    def member(name, index=0):
+        (tmp_path / name).mkdir()
+        return Member(setup, name, index, tmp_path / name)
+
+    low, high = {"optimizer.learning_rate": 0.003}, {"optimizer.learning_rate": 0.03}
+    whole, first, other = member("whole"), member("first"), member("other")
+    straight = [whole.train(settings) for settings in (low, high, low)]
+    assert [one["epochs"] for one in straight] == [4, 8, 12]
+    assert len({one["value"] for one in straight}) == 3
+    assert first.train(low) == straight[0]
+    first.keep(tmp_path / "kept")
+    other.train(high)
+    other.take(tmp_path / "kept")
+    assert other.train(high) == {**straight[1], "origin": ("first", 4)}
+    assert other.train(low) == straight[2]
+    broken = member("broken", 1)
+    failed = broken.train({"optimizer.learning_rate": 1e30})
+    assert failed["value"] == -WORST
+    assert failed["failed"][0] == "diverged"
+    assert broken.train(low)["failed"] == failed["failed"]
+    broken.take(tmp_path / "kept")
+    assert broken.train(high)["failed"] is None

@@ -140,3 +140,49 @@ def test_a_sweep_that_is_killed_at_any_time_goes_on_to_the_same_end(tmp_path):
 
 def lines_of(path):
     return path.read_bytes().splitlines() if path.exists() else []
+
+
+def test_a_population_learns_its_settings_on_the_way(tmp_path):
+    """Train it twice, since Ray draws from generators of the whole process."""
+    pytest.importorskip("ray")
+    space = {
+        "optimizer.learning_rate": {"kind": "float", "low": 1e-5, "high": 0.3, "log": True},
+        "batch_size": {"kind": "int", "low": 16, "high": 64, "step": 16},
+    }
+    model = {**NETWORK, "epochs": 20}
+    changes = {"sampler": "pbt", "trials": 6, "space": space, "model": model}
+    journal = str(tmp_path / "trials.jsonl")
+    first = sweep("pytorch", **changes, journal=journal)
+    assert told(sweep("pytorch", **changes).sweep) == told(first.sweep)
+    trials = first.sweep.trials
+    assert [trial.index for trial in trials] == list(range(6))
+    assert all([step for step, _ in one.steps] == list(range(2, 21, 2)) for one in trials)
+    assert first.sweep.epochs == 6 * 20
+    assert any(one.reason.startswith("went on from trial ") for one in trials)
+    for trial in trials:
+        assert trial.outcome == "ok"
+        assert 1e-5 <= trial.settings["optimizer.learning_rate"] <= 0.3
+        assert trial.settings["batch_size"] in (16, 32, 48, 64)
+    assert trials[first.sweep.best].value == max(one.value for one in trials)
+    assert first.sweep.importance == {}
+    # What the worst have taken over is better than what they began with.
+    assert min(one.steps[-1][1] for one in trials) > min(one.steps[0][1] for one in trials) + 0.2
+    resumed = sweep("pytorch", **changes, journal=journal).sweep
+    assert {**told(resumed), "resumed_trials": 0} == told(first.sweep)
+    assert resumed.resumed_trials == 6
+
+
+@pytest.mark.parametrize(
+    ("framework", "changes", "field"),
+    [
+        ("sklearn", {}, "model.kind"),
+        ("pytorch", {}, "sweep.space.hidden.units"),
+        ("pytorch", {"folds": 2}, "sweep.space.hidden.units"),
+        ("pytorch", {"model": {**NETWORK, "schedule": {"name": "cosine"}}}, "model.schedule.name"),
+    ],
+)
+def test_what_cannot_be_a_population_is_refused(framework, changes, field):
+    failure = answer(framework, payload_of(framework, sampler="pbt", **changes))
+    assert failure.error.code == "no_population"
+    assert failure.error.field == field
+    assert "'tpe'" in failure.error.remedy
