@@ -18,6 +18,8 @@ from ml.core.contracts import (
     NetworkSpec,
     PreprocessingSpec,
     RuntimeSpec,
+    SweepRequest,
+    SweepSpec,
     Task,
     TeacherSpec,
     TrainRequest,
@@ -42,7 +44,8 @@ class Resources:
 class Cell:
     """Hold what one cell runs; ``is_baseline`` marks a model that is itself the baseline.
 
-    A cell that distils has ``teachers``, and ``model`` is their student.
+    A cell that distils has ``teachers``, and ``model`` is their student. One that sweeps has
+    ``sweep``, and ``model`` is its first trial.
     """
 
     dataset: str
@@ -61,6 +64,7 @@ class Cell:
     teachers: tuple[TeacherSpec, ...] = ()
     runtime: RuntimeSpec = field(default_factory=RuntimeSpec)
     resources: Resources = Resources()
+    sweep: SweepSpec | None = None
 
     @property
     def id(self) -> str:
@@ -100,6 +104,8 @@ class Cell:
             budget=self.budget,
             runtime=self.runtime,
         )
-        if self.mode == "train":
-            return request
-        return DistillRequest(**dict(request), teachers=self.teachers)
+        if self.sweep is not None:
+            return SweepRequest(**dict(request), sweep=self.sweep)
+        if self.teachers:
+            return DistillRequest(**dict(request), teachers=self.teachers)
+        return request

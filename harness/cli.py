@@ -103,7 +103,7 @@ def _frameworks(options: argparse.Namespace) -> int:
     from harness.runtime import KEYS, find_root, gather_runtime, settle_runtime
 
     root = find_root(Path.cwd())
-    arguments = {key: getattr(options, key) for key in KEYS}
+    arguments = {key: getattr(options, key, None) for key in KEYS}
     runtime = settle_runtime(gather_runtime(root, os.environ, arguments, "--"))
     with tempfile.TemporaryDirectory() as folder:
         executor = LocalExecutor(Path(folder), runtime)

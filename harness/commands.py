@@ -21,6 +21,20 @@ if TYPE_CHECKING:
     from harness.store.rows import ResultRow, RunRow
 
 MOST_DAMAGE = 5
+# Those of a sweep that have one value each.
+SWEEP_OPTIONS = {
+    "trials": ("N", "the model as declared being one (default: 20)"),
+    "sampler": ("NAME", "how settings are found (default: tpe)"),
+    "pruner": ("NAME", "how poor trials end early (default: successive_halving)"),
+    "epochs": ("N", "of all trials together, at most"),
+    "seconds": ("S", "of each search, at most"),
+    "patience": ("N", "trials without a better one, after which the search ends"),
+    "batch": ("N", "trials that are asked for at once (default: 8)"),
+    "folds": ("N", "validation parts on which a trial is tried (default: 1)"),
+    "replicates": ("N", "trainings of the winner (default: 3)"),
+    "rows": ("N", "rows used at most (default: 10000)"),
+    "resume": ("RUN", "go on with a run that was cut off"),
+}
 Commands = Any  # what argparse returns for subparsers has no public name
 
 
@@ -50,6 +64,17 @@ def add_commands(commands: Commands) -> None:
     rule.add_argument("--keep", type=_positive, metavar="N", help="keep the newest N runs")
     rule.add_argument("--keep-days", type=_days, metavar="D", help="keep those of the last D days")
     prune.add_argument("--dry-run", action="store_true", help="remove nothing, say what would be")
+    sweep = commands.add_parser("sweep", help="search for a model's best settings")
+    for side in ("dataset", "algorithm", "framework"):
+        text = "comma separated" + (" (default: all that have it)" if side == "framework" else "")
+        needed = side != "framework"
+        sweep.add_argument(
+            f"--{side}", action="append", required=needed, metavar="NAMES", help=text
+        )
+    for option, (metavar, text) in SWEEP_OPTIONS.items():
+        whole = option in ("epochs", "patience", "batch")
+        sweep.add_argument(f"--{option}", metavar=metavar, help=text, type=int if whole else str)
+    sweep.add_argument("--json", action="store_true", help="print the results as JSON")
     imported = commands.add_parser("import", help="keep pytest-benchmark's JSON as a run")
     imported.add_argument("file", metavar="FILE", help="as pytest-benchmark writes it")
     for command, run in (
@@ -61,6 +86,7 @@ def add_commands(commands: Commands) -> None:
         (export, _export),
         (prune, _prune),
         (imported, _import),
+        (sweep, _sweep),
     ):
         command.set_defaults(run=run)
         if command in (runs, history, trends, compare, prune):
@@ -206,6 +232,12 @@ def _prune(options: argparse.Namespace) -> int:
     else:
         print("\n".join(describe_removals(removals, len(runs), options.dry_run)))
     return 0
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from harness.sweep_command import run_sweep
+
+    return run_sweep(options)
 
 
 def _import(options: argparse.Namespace) -> int:

@@ -20,7 +20,13 @@ from harness.trends.gather import judge_all, make_confirmations
 from harness.trends.judge import judge_series
 from harness.trends.rule import Rule
 from harness.trends.trend import Trend
-from ml.core.contracts import DistillRequest, TrainRequest, TrainResult
+from ml.core.contracts import DistillRequest, Mode, SweepRequest, TrainRequest, TrainResult
+
+REQUESTS: dict[Mode, type[TrainRequest]] = {
+    "train": TrainRequest,
+    "sweep": SweepRequest,
+    "distill": DistillRequest,
+}
 
 
 @dataclass
@@ -93,7 +99,7 @@ def confirm_suspects(
 
 
 def _rerun(record: Record, executor: LocalExecutor) -> Rerun:
-    kind = DistillRequest if record.mode == "distill" else TrainRequest
+    kind = REQUESTS[record.mode]
     # What was written is this version's own, so it is read as strictly as it was.
     request = kind.model_validate_json(json.dumps(record.request))
     started = now()

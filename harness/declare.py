@@ -14,6 +14,7 @@ from harness.catalog.datasets import Dataset
 from harness.cell import Resources
 from harness.gates.judge import Gate, Judge
 from ml.core.contracts import (
+    Dimension,
     EstimatorSpec,
     ForecastRule,
     Framework,
@@ -23,14 +24,17 @@ from ml.core.contracts import (
     Name,
     NetworkSpec,
     PreprocessingSpec,
+    SearchSpace,
     SplitRule,
     Task,
     TeacherSpec,
 )
 from ml.core.descriptor import ExpectedFailure
-from ml.core.errors import describe
+from ml.core.errors import MatrixError, describe
+from ml.core.settings import PARAMS, check_space
 
 _name: TypeAdapter[str] = TypeAdapter(Name)
+_space: TypeAdapter[SearchSpace] = TypeAdapter(SearchSpace)
 Made = TypeVar("Made")
 
 
@@ -47,6 +51,7 @@ def algorithm(
     teachers: Sequence[TeacherSpec] = (),
     resources: Resources | None = None,
     expected_failures: Mapping[str, str] | None = None,
+    space: Mapping[str, Dimension] | None = None,
 ) -> Algorithm:
     """Return an algorithm; its cells are called ``<dataset>-<id>-<framework>-train``.
 
@@ -55,8 +60,10 @@ def algorithm(
     With ``learner`` it is a class or function, or its ``"module:name"``, that takes a
     ``ml.core.learner.Problem`` and the params, and returns a ``ml.core.learner.Learner``. A
     ``NetworkSpec`` is a network of ours with settings of your own. With ``teachers`` the model,
-    a network, is their student, and the mode is distill. ``rows`` bounds the rows of a cell
-    below the general budget; ``resources`` are what a cluster sets aside for a cell, one CPU
+    a network, is their student, and the mode is distill. With a ``space`` there are sweeps, too:
+    it maps a parameter, or where a setting stands in a network (``optimizer.learning_rate``,
+    ``hidden``), to a ``FloatRange``, an ``IntRange`` or a ``Choice``. ``rows`` bounds the rows of
+    a cell below the general budget; ``resources`` are what a cluster sets aside for a cell, one CPU
     unless told. ``expected_failures`` maps a gate to the reason why it rightly
     fails. The worker imports the model by its name, so that it stands at the top of a module
     below the root folder, beside a conftest.py, or in an installed package.
@@ -65,10 +72,11 @@ def algorithm(
     """
     where = f"algorithm {id!r}"
     modes: tuple[Mode, ...] = ("distill",) if teachers else ("train",)
+    spec = _spec(where, model, dict(params or {}), learner)
     return Algorithm(
         _checked(where, "id", lambda: _name.validate_python(id)),
         framework,
-        _spec(where, model, dict(params or {}), learner),
+        spec,
         preprocessing or PreprocessingSpec(),
         tasks=_tasks(where, tasks),
         modes=modes,
@@ -76,6 +84,7 @@ def algorithm(
         teachers=tuple(teachers),
         resources=resources or Resources(),
         expected_failures=_failures(where, f"*-{id}-{framework}-*", expected_failures),
+        space=None if space is None else _search_space(where, spec, space, bool(teachers)),
     )
 
 
@@ -143,6 +152,26 @@ def _spec(
         "model",
         lambda: ImportedSpec.model_validate({"target": target, "role": role, "params": plain}),
     )
+
+
+def _search_space(
+    where: str,
+    spec: NetworkSpec | EstimatorSpec | ImportedSpec,
+    space: Mapping[str, Dimension],
+    distils: bool,
+) -> SearchSpace:
+    """Return a space by the settings' places in the model; a parameter's may be its name alone."""
+    if distils:
+        raise ValueError(f"{where}: space: a student is not swept; declare its model by itself")
+    prefix = "" if isinstance(spec, NetworkSpec) else PARAMS
+    placed = {prefix + name.removeprefix(prefix): space[name] for name in space}
+    found = _checked(where, "space", lambda: _space.validate_python(placed))
+    try:
+        # What an estimator takes is known in its worker.
+        check_space(spec, found, None)
+    except MatrixError as problem:
+        raise ValueError(f"{where}: {str(problem).replace('sweep.space.', 'space.')}") from None
+    return found
 
 
 def _target(where: str, named: object) -> str:

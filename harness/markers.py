@@ -30,6 +30,7 @@ CELL_MARKS: dict[str, str] = {
     "regression": "a cell whose target is a number",
     "forecasting": "a cell whose target is a number of a later time",
     "train": "a cell that trains a model",
+    "sweep": "a cell that searches for a model's best settings",
     "distill": "a cell that trains a student of teachers",
 }
 MATRIX_LINE = (

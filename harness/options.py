@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from harness.arguments import EXECUTORS, ISOLATIONS, PRUNERS, SAMPLERS, SIDES
+from harness.arguments import NEWEST as NEWEST
 from harness.runtime import KEYS, Given, gather_runtime, settle_runtime
 from ml.core.errors import MatrixError
 
@@ -18,16 +20,12 @@ if TYPE_CHECKING:
     from ml.core.specs import RuntimeSpec
 
 
-ISOLATIONS = ("warm", "fresh", "none")
-EXECUTORS = ("local", "ray")
 RETRIED = ("error", "timeout", "out_of_memory", "crashed")
-NEWEST = "newest"
 FOLDER_OPTIONS = ("--matrix-reports", "--matrix-data", "--matrix-summary")
 INI_FILES = ("pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
 
-# The sides of a cell by which the command line selects, and their patterns.
+# By the sides of a cell, the patterns by which the command line selects.
 Selection = dict[str, tuple[str, ...]]
-SIDES = ("dataset", "algorithm", "framework", "mode")
 
 
 class Settings(NamedTuple):
@@ -35,7 +33,7 @@ class Settings(NamedTuple):
 
     A dataclass of so many fields would cost every session of pytest milliseconds.
     ``retry`` says how many more attempts a cell has after each outcome; ``resume`` is the name of
-    a run, or ``newest``.
+    a run, or ``newest``. ``sweep_seconds`` are those of a sweep's search, None without a limit.
     """
 
     root: Path
@@ -59,6 +57,11 @@ class Settings(NamedTuple):
     ray_address: str | None = None
     summaries: tuple[Path, ...] = ()
     confirm: float = 300.0
+    trials: int = 20
+    sampler: str = "tpe"
+    pruner: str = "successive_halving"
+    folds: int = 1
+    sweep_seconds: float | None = None
 
     @property
     def runtime(self) -> RuntimeSpec:
@@ -69,157 +72,6 @@ class Settings(NamedTuple):
 @cache
 def _settle(given: tuple[Given, ...]) -> RuntimeSpec:
     return settle_runtime(given)
-
-
-def add_options(parser: pytest.Parser) -> None:
-    """Declare the options and ini values; an option wins over its ini value."""
-    group = parser.getgroup("matrix", "dataset × algorithm × framework × mode (mlmatrix)")
-    group.addoption(
-        "--matrix-data",
-        action="append",
-        metavar="DIR",
-        help="a further folder of dataset descriptors (*.toml); may be given several times",
-    )
-    for side in SIDES:
-        group.addoption(
-            f"--matrix-{side}",
-            action="append",
-            metavar="GLOB",
-            help=f"run only cells whose {side} matches; may be given several times",
-        )
-    group.addoption(
-        "--matrix-list",
-        action="store_true",
-        help="run nothing: list the cells that would run, what was left out, and why",
-    )
-    group.addoption(
-        "--matrix-require",
-        metavar="NAMES",
-        help="frameworks, comma separated, that must be installed: fail instead of skipping",
-    )
-    group.addoption(
-        "--matrix-reports", metavar="DIR", help="where runs and index.html go (default: reports)"
-    )
-    group.addoption(
-        "--matrix-rows", metavar="N", help="rows used per cell at most (default: 10000)"
-    )
-    group.addoption("--matrix-replicates", metavar="N", help="seeded splits per cell (default: 3)")
-    group.addoption(
-        "--matrix-seconds",
-        metavar="S",
-        help="training time budget of a cell; beyond it training stops and the gate fails "
-        "(default: 60)",
-    )
-    group.addoption(
-        "--matrix-timeout",
-        metavar="S",
-        help="a cell that has no result by then is killed, with outcome timeout (default: 300)",
-    )
-    group.addoption(
-        "--matrix-confirm",
-        metavar="S",
-        help="seconds that may be spent, when the tests have ended, on training cells again whose "
-        "time or memory stands out, to be sure before it is told (default: 300; 0: none)",
-    )
-    group.addoption(
-        "--matrix-memory",
-        metavar="MIB",
-        help="resident memory that a cell may use; beyond it the cell ends with outcome "
-        "out_of_memory (default: four fifths of the machine's)",
-    )
-    group.addoption(
-        "--matrix-isolation",
-        metavar="HOW",
-        help="warm: a worker process per framework; fresh: one per cell; none: in this process, "
-        "to debug, without limits of time and memory (default: warm)",
-    )
-    group.addoption(
-        "--matrix-retry",
-        metavar="POLICY",
-        help="outcomes after which a cell is tried again, and how often: 'crashed, "
-        "out_of_memory: 1; timeout: 2' (default: never)",
-    )
-    group.addoption(
-        "--matrix-resume",
-        nargs="?",
-        const=NEWEST,
-        metavar="RUN",
-        help="go on with a run that was cut off, the newest unless it is named: only cells "
-        "without a final record run",
-    )
-    group.addoption(
-        "--matrix-reuse",
-        action="store_true",
-        help="take an earlier run's record for a cell where nothing that matters has changed",
-    )
-    group.addoption(
-        "--matrix-executor",
-        metavar="NAME",
-        help="local or ray: where cells run (default: local)",
-    )
-    group.addoption(
-        "--matrix-ray-address",
-        metavar="ADDRESS",
-        help="the Ray cluster to run on; without it a local one is started",
-    )
-    group.addoption(
-        "--matrix-summary",
-        metavar="FILE",
-        help="append totals, failures and changes to this file, as Markdown; also done to "
-        "$GITHUB_STEP_SUMMARY",
-    )
-    group.addoption(
-        "--matrix-device",
-        metavar="NAME",
-        help="auto, cpu or cuda (default: auto, the accelerator that a framework finds)",
-    )
-    group.addoption(
-        "--matrix-threads", metavar="N", help="threads of each framework's worker (default: 1)"
-    )
-    group.addoption(
-        "--matrix-deterministic",
-        action="store_true",
-        default=None,
-        help="ask for equal numbers on every repetition (the default)",
-    )
-    group.addoption(
-        "--no-matrix-deterministic",
-        action="store_false",
-        dest="matrix_deterministic",
-        default=None,
-        help="allow numbers that differ from one repetition to the next",
-    )
-    group.addoption(
-        "--matrix-compilation",
-        metavar="WHEN",
-        help="auto, always or never: compile epochs, where a framework can choose (default: auto)",
-    )
-    group.addoption(
-        "--matrix-models-at-once",
-        metavar="N",
-        help="models trained as one computation at most, 0 for what pays (default: 0)",
-    )
-    parser.addini("matrix_data", "further folders of dataset descriptors", "paths", [])
-    parser.addini("matrix_require", "frameworks that must be installed", "args", [])
-    parser.addini("matrix_reports", "where runs and index.html go", default="reports")
-    parser.addini("matrix_rows", "rows used per cell at most", default="10000")
-    parser.addini("matrix_replicates", "seeded splits per cell", default="3")
-    parser.addini("matrix_seconds", "training time budget of a cell", default="60")
-    parser.addini("matrix_timeout", "hard time limit of a cell", default="300")
-    parser.addini(
-        "matrix_confirm", "seconds for training suspect cells again at the end", default="300"
-    )
-    parser.addini("matrix_memory", "resident memory that a cell may use, in MiB", default="")
-    parser.addini("matrix_isolation", "warm, fresh or none", default="warm")
-    parser.addini("matrix_retry", "outcomes after which a cell is tried again", default="")
-    parser.addini("matrix_executor", "local or ray: where cells run", default="local")
-    parser.addini("matrix_ray_address", "the Ray cluster to run on", default="")
-    parser.addini(
-        "matrix_strict_tracks",
-        "every test, not only those that ask for a cell, needs exactly one track marker",
-        "bool",
-        False,
-    )
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -272,7 +124,36 @@ def read_settings(config: pytest.Config) -> Settings:
         ray_address=_value(config, "matrix_ray_address") or None,
         summaries=_summaries(config),
         confirm=_number(config, "matrix_confirm", least=0),
+        trials=int(_number(config, "matrix_trials", least=1, most=10_000, whole=True)),
+        sampler=_choice(config, "matrix_sampler", SAMPLERS),
+        pruner=_choice(config, "matrix_pruner", PRUNERS),
+        folds=_folds(config),
+        sweep_seconds=_sweep_seconds(config),
     )
+
+
+def _folds(config: pytest.Config) -> int:
+    folds = int(_number(config, "matrix_folds", least=1, most=10, whole=True))
+    if _value(config, "matrix_pruner") == "wilcoxon" and folds < 3:
+        raise pytest.UsageError(
+            "--matrix-pruner / matrix_pruner: wilcoxon compares trials fold by fold; expected "
+            f"--matrix-folds of at least 3, received {folds}"
+        )
+    return folds
+
+
+def _sweep_seconds(config: pytest.Config) -> float | None:
+    """Return the seconds of a search, by default so few that its cell ends before its timeout."""
+    timeout = _number(config, "matrix_timeout", least=0.001)
+    if not _value(config, "matrix_sweep_seconds"):
+        return timeout / 3
+    seconds = _number(config, "matrix_sweep_seconds", least=0)
+    if seconds >= timeout:
+        raise pytest.UsageError(
+            "--matrix-sweep-seconds / matrix_sweep_seconds: the winner is trained after the "
+            f"search; expected less than --matrix-timeout ({timeout:g}), received {seconds:g}"
+        )
+    return seconds or None
 
 
 def _check_root(config: pytest.Config) -> None:
@@ -302,6 +183,19 @@ def _runtime(config: pytest.Config) -> tuple[Given, ...]:
     except MatrixError as problem:
         raise pytest.UsageError(str(problem)) from None
     return given
+
+
+def threads_of_worker(config: pytest.Config) -> int:
+    """Return the threads of one worker; it can be asked before the settings are read."""
+    given = _runtime(config)
+    return settle_runtime(given).threads if given else 1
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _summaries(config: pytest.Config) -> tuple[Path, ...]:
@@ -360,16 +254,22 @@ def _value(config: pytest.Config, name: str) -> str:
     return str(config.getini(name) if given is None else given)
 
 
-def _number(config: pytest.Config, name: str, *, least: float, whole: bool = False) -> float:
+def _number(
+    config: pytest.Config,
+    name: str,
+    *,
+    least: float,
+    most: float = float("inf"),
+    whole: bool = False,
+) -> float:
     text = _value(config, name)
     kind = "a whole number" if whole else "a number"
     try:
         value = int(text) if whole else float(text)
     except ValueError:
         value = float("nan")
-    if not least <= value < float("inf"):
+    if not least <= value <= most or value == float("inf"):
         option = "--" + name.replace("_", "-")
-        raise pytest.UsageError(
-            f"{option} / {name}: expected {kind} of at least {least:g}, received {text!r}"
-        )
+        limit = f"of at least {least:g}" if most == float("inf") else f"from {least:g} to {most:g}"
+        raise pytest.UsageError(f"{option} / {name}: expected {kind} {limit}, received {text!r}")
     return value

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.arguments import add_options
 from harness.markers import TRACKS, marks_of, names_of, read_marker, register_markers, tracks_of
-from harness.options import add_options, read_settings
+from harness.options import count_cores, read_settings, threads_of_worker
 from harness.reporter import (
     CLUSTER,
     FACTS,
@@ -109,6 +110,14 @@ def _check_ray(config: pytest.Config, settings: Settings) -> None:
         check_installed()
     except MatrixError as problem:
         raise pytest.UsageError(str(problem)) from None
+
+
+@pytest.hookimpl(optionalhook=True, wrapper=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int, int]:
+    """Start no more processes for `-n auto` than the cores have room for, threads considered."""
+    found = yield
+    threads = threads_of_worker(config)
+    return found if threads == 1 else min(found, max(1, count_cores() // threads))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.options import NEWEST, Settings, without_resume
+from harness.options import NEWEST, Settings, count_cores, without_resume
 
 if TYPE_CHECKING:
     from harness.store.history import Durations
@@ -52,14 +52,15 @@ def groups_datasets(config: pytest.Config, is_default: bool) -> bool:
     return dist == "loadgroup" or (dist == "load" and is_default and asked)
 
 
-def choose_run(config: pytest.Config) -> dict[str, Any]:
-    """Return the run to resume, else name a new one; raises pytest.UsageError for an unknown one.
+def name_run() -> str:
+    """Return the name of a new run: UTC time and a random tail, so that names sort by time."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(3).hex()}"
 
-    A name is UTC time and a random tail, so that names sort by time.
-    """
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+
+def choose_run(config: pytest.Config) -> dict[str, Any]:
+    """Return the run to resume, else a new one; raises pytest.UsageError for an unknown one."""
     run: dict[str, Any] = {
-        "name": f"{stamp}-{os.urandom(3).hex()}",
+        "name": name_run(),
         "command": ["pytest", *(str(part) for part in config.invocation_params.args)],
         "resumed_at": None,
         "history": _list_history(config),
@@ -178,8 +179,7 @@ class Reporter:
 
         settings = self._config.stash[SETTINGS]
         threads = settings.runtime.threads if settings.runtime_given else 1
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return describe_load(len(self._config.getoption("tx")), threads, cores or 1)
+        return describe_load(len(self._config.getoption("tx")), threads, count_cores())
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self) -> None:

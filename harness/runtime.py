@@ -46,7 +46,7 @@ def gather_runtime(
         *_from_file(root),
         *_from_environment(environment),
         *(
-            Given(key, value, prefix + key.replace("_", "-"), isinstance(value, str))
+            Given(key, value, f"{prefix}{key.replace('_', '-')}", isinstance(value, str))
             for key, value in named
         ),
     )

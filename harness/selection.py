@@ -85,6 +85,7 @@ def describe_selection(
             cells[entry.id] = entry
             tests[entry.id] += 1
     missing = {name: session.missing(cell) for name, cell in cells.items()}
+    entries = [*cells.values(), *_cells_of(deselected)]
     running = [cell for name, cell in cells.items() if missing[name] is None]
     rows = [
         (cell.dataset, cell.algorithm, cell.framework, cell.mode, cell.task, str(tests[cell.id]))
@@ -97,16 +98,21 @@ def describe_selection(
         *_unavailable([found for found in missing.values() if found]),
         *(f"descriptor {entry.path}: {entry.reason}" for entry in session.catalog.broken),
         *_not_made(session.catalog, {cell.dataset for cell in cells.values()}),
+        *_not_swept(session.catalog, cells.values(), entries),
     ]
     return [*lines, *(["left out:"] if left_out else []), *(f"  {line}" for line in left_out)]
 
 
 def _deselected(selected: set[str], items: Iterable[pytest.Item]) -> list[str]:
-    entries = (entry_of(item) for item in items)
-    gone = {entry.id for entry in entries if isinstance(entry, Cell)} - selected
+    gone = {cell.id for cell in _cells_of(items)} - selected
     return (
         [f"{count(len(gone), 'cell')}: deselected by -k, -m or a --matrix option"] if gone else []
     )
+
+
+def _cells_of(items: Iterable[pytest.Item]) -> list[Cell]:
+    entries = (entry_of(item) for item in items)
+    return [entry for entry in entries if isinstance(entry, Cell)]
 
 
 def _by_hooks(left_out: set[str]) -> list[str]:
@@ -122,18 +128,33 @@ def _unavailable(missing: Sequence[tuple[str, str]]) -> list[str]:
 
 def _not_made(catalog: Catalog, datasets: set[str]) -> list[str]:
     """Name the algorithms that are not made for the tasks of these datasets."""
-    lines = {}
+    tasks: dict[str, dict[str, None]] = {}
     for entry in catalog.algorithms:
+        tasks.setdefault(entry.id, {}).update(dict.fromkeys(entry.tasks))
+    lines = []
+    for name, made_for in tasks.items():
         others = [
             dataset.id
             for dataset in catalog.datasets
-            if dataset.id in datasets and dataset.task not in entry.tasks
+            if dataset.id in datasets and dataset.task not in made_for
         ]
         if others:
-            lines[entry.id] = (
-                f"{entry.id} on {', '.join(others)}: it is made for {' and '.join(entry.tasks)}"
-            )
-    return list(lines.values())
+            lines.append(f"{name} on {', '.join(others)}: it is made for {' and '.join(made_for)}")
+    return lines
+
+
+def _not_swept(catalog: Catalog, running: Iterable[Cell], known: Iterable[Cell]) -> list[str]:
+    """Name the sweeps that no marker asks for, and the algorithms that cannot be swept."""
+    asked = {(c.algorithm, c.framework) for c in known if c.mode == "sweep"}
+    trained = {(c.algorithm, c.framework) for c in running if c.mode == "train"}
+    swept = {(entry.id, entry.framework) for entry in catalog.algorithms if entry.space}
+    lines = []
+    if unasked := (trained & swept) - asked:
+        names = dict.fromkeys(name for name, _ in sorted(unasked))
+        lines.append(f'sweeps of {", ".join(names)}: no marker asks for them with mode="sweep"')
+    if asked and (without := sorted({name for name, _ in trained - swept})):
+        lines.append(f"sweeps of {', '.join(without)}: there is no space to search")
+    return lines
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

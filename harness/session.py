@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property, partial
 
 import pytest
 
 from harness.catalog.datasets import BrokenDataset
-from harness.catalog.frameworks import FRAMEWORKS
+from harness.catalog.frameworks import FRAMEWORKS, SEARCH
 from harness.catalog.product import load_catalog, select_cells
 from harness.cell import Cell
 from harness.execute.executor import Execution, Executor
@@ -26,6 +27,7 @@ from harness.store.fingerprint import Cache, Lookup
 from harness.store.journal import Journal, now
 from harness.store.record import Attempt, Record
 from harness.store.sources import Sources, project_roots
+from harness.store.trials import UNUSABLE, place_trials, set_trials_aside
 from ml.core.contracts import ErrorInfo, Failure, Framework, TrainResult
 from ml.core.errors import MatrixError
 
@@ -87,6 +89,8 @@ class MatrixSession:
             missing = FRAMEWORKS[framework].missing
             if missing is not None:
                 return framework, missing
+        if cell.sweep is not None and SEARCH.missing is not None:
+            return cell.framework, f"for a sweep: {SEARCH.missing}"
         return None
 
     def submit(self, cells: Iterable[Cell]) -> None:
@@ -239,7 +243,20 @@ class MatrixSession:
         if missing is not None:
             error = ErrorInfo(code="not_installed", message=missing[1])
             return Execution(Failure(id=cell.id, outcome="unavailable", error=error), 0.0)
-        return self._start().run(cell)
+        if cell.sweep is None or self.settings.executor != "local":
+            return self._start().run(cell)
+        # A run that is killed in its first search can be resumed, too.
+        self._journal.begin()
+        path = place_trials(self._journal.folder, cell.id)
+        # The file is no part of what is asked for: records, and what is looked up, lack it.
+        keeping = replace(cell, sweep=cell.sweep.model_copy(update={"journal": str(path)}))
+        execution = self._start().run(keeping)
+        failure = execution.response
+        if isinstance(failure, Failure) and failure.error.code in UNUSABLE:
+            # As after an upgrade, or with other options, since the run was cut off.
+            set_trials_aside(path)
+            execution = self._start().run(keeping)
+        return execution
 
     def _start(self) -> Executor:
         if self._executor is None:

@@ -15,7 +15,7 @@ import atexit
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from harness.execute.local import LocalExecutor
 from harness.store.sources import project_roots
 from ml.core.contracts import (
     Budget,
+    Choice,
     DistillRequest,
     EstimatorSpec,
     Failure,
@@ -38,6 +39,7 @@ from ml.core.contracts import (
     TrainRequest,
     TrainResult,
 )
+from ml.core.settings import apply_settings
 
 Check = Callable[[Algorithm], None]
 ExpectedFailedChecks = Mapping[str, str] | Callable[[Algorithm], Mapping[str, str]]
@@ -80,9 +82,11 @@ def parametrize_with_checks(
 
 
 def checks_of(algorithm: Algorithm) -> Iterator[Check]:
-    """Yield the checks that apply to an algorithm, by its tasks."""
+    """Yield the checks that apply to an algorithm, by its tasks and where it has a space."""
     for name, check in CHECKS.items():
         task = TASK_OF_CHECK.get(name)
+        if check is check_takes_the_bounds_of_its_space and not algorithm.space:
+            continue
         if task is None or task in algorithm.tasks:
             yield check
 
@@ -184,6 +188,18 @@ def check_tells_why_it_refuses(algorithm: Algorithm) -> None:
         )
 
 
+def check_takes_the_bounds_of_its_space(algorithm: Algorithm) -> None:
+    """Train with the ends of each range of its space, and with each choice: results."""
+    for path, dimension in (algorithm.space or {}).items():
+        ends = (
+            dimension.values if isinstance(dimension, Choice) else (dimension.low, dimension.high)
+        )
+        for value in ends:
+            model = apply_settings(algorithm.model, {path: value})
+            answer = _train(replace(algorithm, model=model), _table(algorithm.tasks[0]))
+            assert isinstance(answer.response, TrainResult), (path, value, answer.response)
+
+
 CHECKS: dict[str, Check] = {
     check.__name__: check
     for check in (
@@ -197,6 +213,7 @@ CHECKS: dict[str, Check] = {
         check_accepts_missing_and_categorical_values,
         check_accepts_a_single_feature,
         check_tells_why_it_refuses,
+        check_takes_the_bounds_of_its_space,
     )
 }
 TASK_OF_CHECK: dict[str, Task] = {

@@ -288,13 +288,13 @@ def _why_none(series: Series, row: ResultRow, results: Mapping[str, ResultRow]) 
     if row.outcome != "ok":
         return f"{row.outcome}: {row.reason}"
     if series.points and row.scale != results[series.points[-1].run].scale:
-        return "another budget or number of replicates"
+        return "another budget, number of replicates, or search"
     if series.kind != "metric" and row.reused is not None:
         return f"reused of {row.reused}"
     if series.kind != "metric" and not row.timed:
-        return "its training went on from a checkpoint"
+        return "its time is not whole: it went on from before, or the clock ended its search"
     if series.kind == "metric" and row.cut:
-        return "a replicate was stopped by its time budget"
+        return "the clock stopped a replicate or a search"
     if series.kind == "metric" and row.metric is not None:
         return f"its metric was {row.metric}"
     return "not measured"

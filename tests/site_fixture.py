@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from report_fixture import HOSTILE, make_head, make_record, make_result, make_run, make_score
 from report_matrix import make_failure, make_matrix_record
 
+from harness.report.digest import digest_cell
 from harness.store.record import End, Verdict
+from harness.store.series import Point, Series
 from harness.trends.trend import Segment, Since, Trend
 
 DATASETS = {"wine": "classification", "oils": "classification", "ames": "regression"}
@@ -25,6 +27,7 @@ ALIKE = "oils-linear-sklearn-train"
 BROKEN = "ames-mlp-tensorflow-train"
 FIXED = "oils-mlp-pytorch-train"
 ALWAYS = "ames-mlp-jax-train"
+KINDS = {"score": "metric", "fit": "timing", "seconds": "timing", "peak_memory": "memory"}
 FIRST = datetime(2026, 2, 1, 2, tzinfo=UTC)
 
 
@@ -111,6 +114,36 @@ def make_nights(reports, nights=12):
         end = End(finished=ended, exit_status=1, seconds=1200.0)
         runs.append(make_run(reports / "runs" / name, *records, head=head, end=end))
     return runs[::-1]
+
+
+def make_series(runs):
+    """Return the series of runs, given newest first, as the index has them of journals."""
+    points = {}
+    for run in runs[::-1]:
+        for record in run.records:
+            if record.result is None:
+                continue
+            digest = digest_cell(record)
+            values = (digest.value, digest.fit, digest.seconds, digest.peak_memory)
+            for (measure, kind), value in zip(KINDS.items(), values, strict=True):
+                greater = measure == "score" and digest.greater_is_better
+                found = points.setdefault((record.cell, measure, kind, greater), [])
+                replicates = digest.replicates if measure == "score" else ()
+                head = run.head
+                found.append(
+                    Point(
+                        run=run.folder.name,
+                        started=head.started,
+                        commit=head.git_commit,
+                        dirty=head.git_dirty,
+                        environment="",
+                        data="",
+                        entry="",
+                        value=value,
+                        replicates=replicates,
+                    )
+                )
+    return {key[:2]: Series(*key, tuple(found)) for key, found in points.items()}
 
 
 def make_trends(runs):

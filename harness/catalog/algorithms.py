@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from harness.catalog import spaces
 from harness.cell import Resources
 from ml.core.contracts import (
     EstimatorSpec,
@@ -14,6 +15,7 @@ from ml.core.contracts import (
     OptimizerSpec,
     PreprocessingSpec,
     ScheduleSpec,
+    SearchSpace,
     Task,
     TeacherSpec,
 )
@@ -27,7 +29,8 @@ ORDINAL = PreprocessingSpec(encoding="ordinal", scale=False)
 class Algorithm:
     """Declare one algorithm of one framework; ``rows`` caps it below the general budget.
 
-    The mode ``distill`` needs ``teachers``; the model is then their student.
+    The mode ``distill`` needs ``teachers``; the model is then their student. With a ``space``
+    there is the mode ``sweep``, too.
     """
 
     id: str
@@ -41,6 +44,12 @@ class Algorithm:
     teachers: tuple[TeacherSpec, ...] = ()
     expected_failures: tuple[ExpectedFailure, ...] = ()
     resources: Resources = field(default_factory=Resources)
+    space: SearchSpace | None = None
+
+    @property
+    def all_modes(self) -> tuple[Mode, ...]:
+        """Return its modes, the sweep after those that a marker without a mode asks for."""
+        return (*self.modes, "sweep") if self.space else self.modes
 
 
 ACCELERATED = Resources(gpus=1)
@@ -128,16 +137,30 @@ TEACHERS: tuple[TeacherSpec, ...] = tuple(
 
 ALGORITHMS: tuple[Algorithm, ...] = (
     Algorithm("dummy", "sklearn", EstimatorSpec(estimator="dummy"), ORDINAL, is_baseline=True),
-    Algorithm("linear", "sklearn", EstimatorSpec(estimator="linear")),
-    Algorithm("random_forest", "sklearn", FOREST, ORDINAL, rows=5_000),
-    Algorithm("hist_gradient_boosting", "sklearn", BOOSTING, ORDINAL),
+    Algorithm(
+        "linear",
+        "sklearn",
+        EstimatorSpec(estimator="linear"),
+        tasks=("classification",),
+        space=spaces.LINEAR_CLASSIFIER,
+    ),
+    Algorithm(
+        "linear",
+        "sklearn",
+        EstimatorSpec(estimator="linear"),
+        tasks=("regression", "forecasting"),
+        space=spaces.LINEAR_REGRESSOR,
+    ),
+    Algorithm("random_forest", "sklearn", FOREST, ORDINAL, rows=5_000, space=spaces.FOREST_SPACE),
+    Algorithm("hist_gradient_boosting", "sklearn", BOOSTING, ORDINAL, space=spaces.BOOSTING_SPACE),
     Algorithm(
         "k_nearest_neighbors",
         "sklearn",
         EstimatorSpec(estimator="k_nearest_neighbors", params={"n_neighbors": 15}),
         rows=5_000,
+        space=spaces.NEIGHBORS_SPACE,
     ),
-    Algorithm("svm", "sklearn", EstimatorSpec(estimator="svm"), rows=3_000),
+    Algorithm("svm", "sklearn", EstimatorSpec(estimator="svm"), rows=3_000, space=spaces.SVM_SPACE),
     Algorithm(
         "mlp",
         "sklearn",
@@ -151,6 +174,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
                 "n_iter_no_change": 25,
             },
         ),
+        space=spaces.ESTIMATOR_MLP_SPACE,
     ),
     *(
         Algorithm(
@@ -161,6 +185,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
             tasks=NETWORK_TASKS.get(name, TASKS),
             rows=ROWS.get(name),
             resources=ACCELERATED,
+            space=spaces.NETWORK_SPACES[name],
         )
         for framework in NEURAL
         for name, network in NETWORKS.items()

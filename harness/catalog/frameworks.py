@@ -12,14 +12,14 @@ from ml.core.contracts import Framework
 
 @dataclass(frozen=True)
 class FrameworkEntry:
-    """Name a framework's top module and the pip line that installs it."""
+    """Name the top module of a framework, or of another library, and the pip line for it."""
 
     module: str
     install: str
 
     @property
     def missing(self) -> str | None:
-        """Return why the framework cannot run and what helps, None when it is installed."""
+        """Return why it cannot run and what helps, None when it is installed."""
         if find_spec(self.module) is not None:
             return None
         return f"the module {self.module!r} is not installed; run: {self.install}"
@@ -31,6 +31,8 @@ FRAMEWORKS: dict[Framework, FrameworkEntry] = {
     "tensorflow": FrameworkEntry("tensorflow", "pip install 'pytest-mlmatrix[tensorflow]'"),
     "jax": FrameworkEntry("jax", "pip install 'pytest-mlmatrix[jax]'"),
 }
+# What every sweep needs beside its framework.
+SEARCH = FrameworkEntry("optuna", "pip install 'pytest-mlmatrix[sweep]'")
 
 
 def check_required(names: Iterable[str]) -> None:

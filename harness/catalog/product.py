@@ -14,7 +14,7 @@ from harness.catalog.frameworks import FRAMEWORKS
 from harness.cell import Cell
 from harness.markers import MatrixMarker, check_names
 from harness.options import Settings
-from ml.core.contracts import Budget
+from ml.core.contracts import Budget, SweepSpec
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Catalog:
     @property
     def choices(self) -> dict[str, tuple[str, ...]]:
         """Return the names that each argument of the matrix marker may take."""
-        modes = dict.fromkeys(mode for entry in self.algorithms for mode in entry.modes)
+        modes = dict.fromkeys(mode for entry in self.algorithms for mode in entry.all_modes)
         return {
             "task": TASKS,
             "mode": tuple(modes),
@@ -72,6 +72,7 @@ def load_catalog(
 def select_cells(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> list[Cell]:
     """Return the marker's cells, dataset by dataset; raises ValueError where there are none.
 
+    Sweeps are among them only where the marker names their mode, since each is many trainings.
     A marker may name a descriptor that is broken, by its file: it has no cells, and its reason is
     what the reader needs.
     """
@@ -98,7 +99,7 @@ def _product(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> Iter
         for entry, budget in asked:
             if task not in entry.tasks:
                 continue
-            for mode in entry.modes:
+            for mode in entry.all_modes if marker.mode else entry.modes:
                 if _asked(marker.mode, mode):
                     yield Cell(
                         dataset=dataset.id,
@@ -117,12 +118,27 @@ def _product(catalog: Catalog, marker: MatrixMarker, settings: Settings) -> Iter
                         teachers=entry.teachers,
                         runtime=settings.runtime,
                         resources=entry.resources,
+                        sweep=_sweep(entry, settings) if mode == "sweep" else None,
                     )
 
 
 def _budget(entry: Algorithm, settings: Settings) -> Budget:
     rows = min(settings.rows, entry.rows or settings.rows)
     return Budget(rows=rows, seconds=settings.seconds)
+
+
+def _sweep(entry: Algorithm, settings: Settings) -> SweepSpec:
+    assert entry.space is not None
+    return SweepSpec.model_validate(
+        {
+            "space": entry.space,
+            "sampler": settings.sampler,
+            "pruner": settings.pruner,
+            "trials": settings.trials,
+            "folds": settings.folds,
+            "seconds": settings.sweep_seconds,
+        }
+    )
 
 
 def _asked(names: tuple[str, ...], name: str) -> bool:

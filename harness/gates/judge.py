@@ -12,7 +12,7 @@ from harness.cell import Cell
 from harness.gates.band import Accepted, judge_band
 from harness.gates.parity import describe_comparison
 from harness.gates.score import score_result as score_result
-from harness.store.record import Comparison, Score, Verdict
+from harness.store.record import Comparison, Score, Verdict, is_cut
 from ml.core.contracts import Failure, TrainResult
 
 Status = Literal["pass", "fail", "not_applicable"]
@@ -82,9 +82,12 @@ def _verdicts(
         return
     yield "outcome", "pass", f"{len(response.replicates)} replicates"
     yield ("beats_baseline", *_beats_baseline(cell, response, score))
-    yield ("in_band", *judge_band(cell, score, accepted))
+    if response.sweep is not None and is_cut(response):
+        yield "in_band", "not_applicable", "the clock ended the search, or a trial of it"
+    else:
+        yield ("in_band", *judge_band(cell, score, accepted))
     yield ("time_budget", *_time_budget(cell, response))
-    yield ("in_parity", *_in_parity(response, comparisons))
+    yield ("in_parity", *_in_parity(cell, response, comparisons))
 
 
 def _judge_by(
@@ -131,7 +134,11 @@ def _time_budget(cell: Cell, result: TrainResult) -> tuple[Status, str]:
     return ("pass" if result.timings.fit <= cell.budget.seconds else "fail"), numbers
 
 
-def _in_parity(result: TrainResult, comparisons: Sequence[Comparison]) -> tuple[Status, str]:
+def _in_parity(
+    cell: Cell, result: TrainResult, comparisons: Sequence[Comparison]
+) -> tuple[Status, str]:
+    if cell.mode == "sweep":
+        return "not_applicable", "a sweep may find other settings in each framework"
     if result.parity is None:
         return "not_applicable", "the model has no first updates to compare"
     if not comparisons:

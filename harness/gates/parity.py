@@ -40,9 +40,10 @@ def compare_siblings(
     """Compare a cell's result with those of the same request, in the order of the frameworks.
 
     ``before`` are records that the run has already. One is passed over that is of the same
-    framework or of another mode, is not ok, has no trace, or answers another request.
+    framework or of another mode, is not ok, has no trace, or answers another request. Sweeps are
+    not compared: each framework's search may rightly find other settings.
     """
-    if result.parity is None:
+    if result.parity is None or cell.mode == "sweep":
         return ()
     request = _strip(cell.to_request().model_dump(mode="json"))
     place = FRAMEWORKS.index(cell.framework)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.report.text import NOTHING, OUTCOMES, write_bytes, write_number, write_seconds
+from harness.store.compare import ROUNDING
 from harness.store.record import Record, Score
 from ml.core.contracts import GREATER_IS_BETTER, Framework, TrainResult
 
@@ -63,7 +65,7 @@ def compare_best(records: Sequence[Record]) -> Best | None:
         ),
         facts=tuple(_list_facts(chosen)),
         missing=tuple(missing),
-        verdict=_compare_two(best.get("pytorch"), best.get("tensorflow")),
+        verdict=compare_two(best.get("pytorch"), best.get("tensorflow")),
     )
 
 
@@ -75,7 +77,7 @@ def _list_facts(records: Sequence[Record]) -> list[tuple[str, tuple[str, ...], i
     texts = [
         f"{write_number(score.value, 4)} ± {write_number(score.spread, 2)}" for score in scores
     ]
-    facts = [(metric, tuple(texts), _place_best(values, scores[0].greater_is_better))]
+    facts = [(metric, tuple(texts), place_best(values, scores[0].greater_is_better))]
     facts.append((f"baseline's {metric}", tuple(write_number(s.baseline, 4) for s in scores), None))
     replicates = [one for result in results if result for one in result.replicates]
     others = dict.fromkeys(name for one in replicates for name in one.metrics if name != metric)
@@ -95,7 +97,7 @@ def _list_facts(records: Sequence[Record]) -> list[tuple[str, tuple[str, ...], i
         ("parameters", [r.parameters if r else None for r in results], _write_count, None),
     ]
     for name, found, write, greater in rows:
-        place = None if greater is None else _place_best(found, greater)
+        place = None if greater is None else place_best(found, greater)
         facts.append((name, tuple(map(write, found)), place))
     return facts
 
@@ -111,20 +113,29 @@ def _mean_metric(result: TrainResult | None, name: str) -> float | None:
     return statistics.fmean(values) if values else None
 
 
-def _place_best(values: Sequence[float | None], greater: bool) -> int | None:
-    known = [value for value in values if value is not None]
-    if len(known) < 2 or len(set(known)) < 2:
+def place_best(values: Sequence[float | None], greater: bool) -> int | None:
+    """Return the place of the best value; None where there is no second, or it is as good.
+
+    As good is what differs by rounding alone.
+    """
+    known = sorted((value for value in values if value is not None), reverse=greater)
+    if len(known) < 2 or _is_alike(*known[:2]):
         return None
-    return list(values).index(max(known) if greater else min(known))
+    return list(values).index(known[0])
 
 
-def _compare_two(one: Record | None, two: Record | None) -> str:
+def _is_alike(one: float, two: float) -> bool:
+    return math.isclose(one, two, rel_tol=ROUNDING)
+
+
+def compare_two(one: Record | None, two: Record | None) -> str:
+    """Compare PyTorch's best with TensorFlow's in words; nothing where one of them is none."""
     if one is None or two is None or one.score is None or two.score is None:
         return ""
     names = f"PyTorch's best, {one.algorithm}, and TensorFlow's, {two.algorithm},"
     difference = _gain(one.score) - _gain(two.score)
     metric = one.score.metric
-    if difference == 0:
+    if _is_alike(one.score.value, two.score.value):
         return f"{names} have the same {metric}."
     ahead = "PyTorch's" if difference > 0 else "TensorFlow's"
     text = f"{names} are {write_number(abs(difference))} apart in {metric}; {ahead} is better."
@@ -145,11 +156,12 @@ def _pair(one: Record, two: Record) -> list[float]:
     if one.result is None or two.result is None or one.score is None:
         return []
     metric, sign = one.score.metric, 1 if one.score.greater_is_better else -1
-    others = {r.split_sha256: r.metrics.get(metric) for r in two.result.replicates}
+    # All replicates of a sweep have one split; equal places have equal initial weights, too.
+    others = {(r.split_sha256, r.index): r.metrics.get(metric) for r in two.result.replicates}
     return [
         sign * (r.metrics[metric] - other)
         for r in one.result.replicates
-        if metric in r.metrics and (other := others.get(r.split_sha256)) is not None
+        if metric in r.metrics and (other := others.get((r.split_sha256, r.index))) is not None
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -14,6 +13,8 @@ from harness.report.files import name_file
 from harness.report.frame import link_cell
 from harness.report.pages import name_anchor
 from harness.report.parity import build_ladder
+from harness.report.rerun import write_rerun
+from harness.report.sweeppanel import build_panel
 from harness.report.trendwords import (
     SYMBOLS,
     choose_worst,
@@ -22,10 +23,12 @@ from harness.report.trendwords import (
     write_interval,
     write_measure,
 )
+from harness.store.journal import RunJournal
 from harness.store.ladder import Compared
 from harness.store.record import Record
 from harness.store.series import Point, Series
 from harness.trends.trend import Trend
+from ml.core.contracts import Trial
 
 UNITS = {"fit": "seconds", "seconds": "seconds", "peak_memory": "bytes"}
 
@@ -118,7 +121,7 @@ def build_cell_data(
     return {
         "cell": digest.cell,
         "parts": [digest.dataset, digest.algorithm, digest.framework, digest.mode, digest.task],
-        "rerun": shlex.join(["pytest", "-m", "slow_matrix", "-k", digest.cell]),
+        "rerun": newest["rerun"],
         "runs": names,
         "unlisted": {
             name: [points[name].started, points[name].commit, points[name].dirty]
@@ -134,20 +137,28 @@ def build_cell_data(
 
 
 def build_newest(
-    record: Record, run: str, siblings: Sequence[Record], compared: Sequence[Compared]
+    record: Record,
+    run: RunJournal,
+    siblings: Sequence[Record],
+    compared: Sequence[Compared],
+    kept: Sequence[Trial] = (),
 ) -> dict[str, Any]:
-    """Return what the page shows of a cell's newest record, as JSON values.
+    """Return what the page shows of a cell's newest record, that of ``run``, as JSON values.
 
     ``siblings`` are the run's records of the same dataset, algorithm and mode, in whichever
     framework; ``compared`` the comparisons that the cell is part of. The record stands there as
-    text, as JavaScript would lose the last digits of a seed.
+    text, as JavaScript would lose the last digits of a seed. A sweep's trials are in it;
+    ``kept`` are those of one that gave no result.
     """
     ladder = build_ladder(record.cell, compared)
+    panel = build_panel(record, kept)
     return {
-        "run": run,
+        "run": run.folder.name,
+        "rerun": write_rerun(record, run.head),
         "record": record.model_dump_json(),
         "siblings": [_build_sibling(one, record) for one in siblings],
         "ladder": asdict(ladder) if ladder else None,
+        "sweep": asdict(panel) if panel else None,
     }
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from harness.report.curve import Curves, draw_curves
 from harness.report.heatmap import SYMBOLS, State, state_of
 from harness.report.parity import Ladder, build_ladder
+from harness.report.sweeps import describe_sweep
 from harness.report.text import NOTHING, OUTCOMES, count, write_bytes, write_number, write_seconds
 from harness.store.ladder import Compared
 from harness.store.record import Record, Verdict
@@ -235,6 +236,8 @@ def _describe_model(result: TrainResult) -> str:
     parts += [f"device {result.device}", count(result.threads, "thread")]
     if result.distillation is not None:
         parts.append(_describe_distillation(result.distillation, result.metric))
+    if result.sweep is not None:
+        parts.append(describe_sweep(result, result.sweep))
     return ", ".join(parts)
 
 

@@ -13,6 +13,7 @@ from harness.report.frame import render
 from harness.report.profiles import gather_profiles
 from harness.report.rankingpage import Subject, build_ranking_page
 from harness.report.reference import RUNS_LOOKED, Reference, choose_reference
+from harness.report.tuned import Swept
 from harness.store.journal import RunJournal, read_run
 from harness.trends.ranks import TIE
 
@@ -24,12 +25,14 @@ def write_comparisons(
     runs: Sequence[RunJournal | Path],
     sizes: Sequence[int],
     newest: Mapping[str, str],
+    sweeps: Sequence[Swept] = (),
 ) -> None:
     """Write the pages that put cells beside each other.
 
     ``runs`` stand newest first, ``sizes`` are their numbers of cells whose framework was there,
-    and ``newest`` is the newest run of each dataset. A dataset that the reference run has not is
-    shown as its own newest run has it, if that is among the newest ``RUNS_LOOKED``.
+    sweeps apart, and ``newest`` is the newest run of each dataset. A dataset that the reference
+    run has not is shown as its own newest run has it, if that is among the newest
+    ``RUNS_LOOKED``. ``sweeps`` are the newest of each cell, from whichever run.
     """
     known: dict[str, RunJournal] = {}
     folders = {_name(run): run for run in runs[:RUNS_LOOKED]}
@@ -49,7 +52,7 @@ def write_comparisons(
         found = _refer(read(run), 0)
         if found.of_dataset(dataset):
             references[dataset] = found
-    _write_datasets(reports, references)
+    _write_datasets(reports, references, sweeps)
     for subject in SUBJECTS:
         page = build_ranking_page(subject, reference)
         file = f"{subject}.html"
@@ -73,9 +76,11 @@ def _refer(run: RunJournal, passed_over: int) -> Reference:
     return Reference(run.folder.name, started, run.records, passed_over)
 
 
-def _write_datasets(reports: Path, references: Mapping[str, Reference]) -> None:
+def _write_datasets(
+    reports: Path, references: Mapping[str, Reference], sweeps: Sequence[Swept]
+) -> None:
     records = [one for name in references for one in references[name].of_dataset(name)]
-    index, pages = build_datasets(references, gather_profiles(reports, records))
+    index, pages = build_datasets(references, gather_profiles(reports, records), sweeps)
     shared: dict[str, Any] = {
         "line_numbers": LINE_NUMBERS,
         "cell_numbers": CELL_NUMBERS,

@@ -20,6 +20,7 @@ from harness.report.text import (
     write_number,
     write_seconds,
 )
+from harness.report.tuned import Swept, compare_sweeps
 from harness.store.record import Record
 
 FOLDER = "datasets"
@@ -74,6 +75,7 @@ class DatasetPage:
     profile: TableProfile | None
     reason: str
     best: Best | None
+    tuned: Best | None
     cells: tuple[DatasetCell, ...]
     lines: tuple[DatasetLine, ...]
 
@@ -92,19 +94,30 @@ def link_dataset(name: str) -> str:
 
 
 def build_datasets(
-    references: Mapping[str, Reference], profiles: Mapping[str, Profiled]
+    references: Mapping[str, Reference],
+    profiles: Mapping[str, Profiled],
+    sweeps: Sequence[Swept] = (),
 ) -> tuple[DatasetsPage, tuple[DatasetPage, ...]]:
-    """Build the list and a page per dataset, each from the run that is its reference."""
+    """Build the list and a page per dataset, each from the run that is its reference.
+
+    ``sweeps`` are the newest of each cell, in whichever run.
+    """
     names = sorted(references)
     lines = tuple(_build_line(name, references[name], profiles[name]) for name in names)
     told = {_tell_passed_over(reference) for reference in references.values()} - {""}
-    pages = tuple(_build_page(name, references[name], profiles[name], lines) for name in names)
+    tuned: dict[str, list[Swept]] = {}
+    for one in sweeps:
+        tuned.setdefault(one.record.dataset, []).append(one)
+    pages = tuple(
+        _build_page(name, references[name], profiles[name], lines, tuned.get(name, ()))
+        for name in names
+    )
     return DatasetsPage(lines, min(told, default="")), pages
 
 
 def _build_line(name: str, reference: Reference, profiled: Profiled) -> DatasetLine:
     records = reference.of_dataset(name)
-    best = find_best(records)
+    best = find_best(_list_default(records))
     profile = profiled.profile
     rows = columns = None
     title = ""
@@ -138,7 +151,11 @@ def _build_line(name: str, reference: Reference, profiled: Profiled) -> DatasetL
 
 
 def _build_page(
-    name: str, reference: Reference, profiled: Profiled, lines: tuple[DatasetLine, ...]
+    name: str,
+    reference: Reference,
+    profiled: Profiled,
+    lines: tuple[DatasetLine, ...],
+    sweeps: Sequence[Swept],
 ) -> DatasetPage:
     records = reference.of_dataset(name)
     judged = next((record.score for record in records if record.score is not None), None)
@@ -165,10 +182,16 @@ def _build_page(
         summary=", ".join(parts),
         profile=build_profile(profiled.profile) if profiled.profile is not None else None,
         reason=profiled.reason,
-        best=compare_best(records),
+        best=compare_best(_list_default(records)),
+        tuned=compare_sweeps(sweeps),
         cells=tuple(_build_cell(record) for record in sorted(records, key=sort_key)),
         lines=lines,
     )
+
+
+def _list_default(records: Sequence[Record]) -> list[Record]:
+    # The best of many trials is not measured as a model is that was declared.
+    return [record for record in records if record.mode != "sweep"]
 
 
 def _tell_passed_over(reference: Reference) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,16 @@ from harness.report.pages import (
     list_unexplained,
     summarize_run,
 )
+from harness.report.sweeps import SweepLine
 from harness.report.text import OUTCOMES
 from harness.store.journal import JOURNAL, RunJournal
 from harness.store.record import Head, Record
 from harness.store.rows import Brief, Sketch
-from harness.store.series import Point, Series
 
 RUNS = "runs"
 GATE = "gate failed"
 # Whoever changes what a digest holds counts this up; digests of another version are made again.
-DIGEST_VERSION = 2
+DIGEST_VERSION = 3
 REASON_CHARACTERS = 300
 MEASURES = ("score", "fit", "seconds", "peak_memory")
 
@@ -73,7 +73,8 @@ class RunDigest:
     """Hold a run's line in the list of runs; its cells stand in the data file ``stem``.
 
     ``stamp`` is its journal's time and size when it was read. ``failures`` count failed cells
-    by outcome, and ``GATE`` those that only a gate fails.
+    by outcome, and ``GATE`` those that only a gate fails. ``sweeps`` counts the cells that are
+    sweeps, but for those that were unavailable.
     """
 
     summary: RunSummary
@@ -83,6 +84,7 @@ class RunDigest:
     stem: str
     stamp: tuple[int, int]
     failures: tuple[tuple[str, int], ...]
+    sweeps: int
 
     def as_json(self) -> dict[str, Any]:
         """Return the digest as JSON values."""
@@ -146,13 +148,21 @@ def _make_digest(
         stem=name_file("run", summary.name),
         stamp=stamp,
         failures=tuple((name, number) for name, number in sorted(failures.items()) if number),
+        sweeps=sum(cell.mode == "sweep" and cell.state != "unavailable" for cell in cells),
     )
 
 
 def write_cells(
-    reports: Path, head: Head | None, digest: RunDigest, cells: Sequence[CellDigest]
+    reports: Path,
+    head: Head | None,
+    digest: RunDigest,
+    cells: Sequence[CellDigest],
+    sweeps: Sequence[SweepLine] | None,
 ) -> None:
-    """Write a run's data file: its environment and its cells, for comparing it with others."""
+    """Write a run's data file: its environment and its cells, for comparing it with others.
+
+    ``sweeps`` is None where the run was not read, as the index does not have them.
+    """
     machine = describe_machine(head) if head else ()
     write_data(
         reports,
@@ -170,6 +180,7 @@ def write_cells(
             "cells": [
                 list(vars(cell).values()) for cell in sorted(cells, key=lambda cell: cell.cell)
             ],
+            "sweeps": None if sweeps is None else [asdict(one) for one in sweeps],
         },
     )
 
@@ -236,51 +247,6 @@ def digest_brief(row: Brief) -> CellDigest:
         peak_memory=row.peak_memory,
         replicates=tuple(json.loads(row.replicates)) if row.replicates else (),
     )
-
-
-def gather_series(
-    runs: Iterable[tuple[RunDigest, Mapping[str, CellDigest]]],
-) -> dict[tuple[str, str], Series]:
-    """Return a series per cell and measure from digested runs, given oldest first.
-
-    What is reused belongs to the run that trained it, and is no point of this one. The points
-    name no environment, data and entry, and have no calibration: they are for looking at.
-    """
-    points: dict[tuple[str, str], list[Point]] = {}
-    greater: dict[str, bool] = {}
-    for digest, cells in runs:
-        for cell in cells.values():
-            if cell.reused is not None or cell.value is None:
-                continue
-            greater[cell.cell] = cell.greater_is_better
-            for measure, value in zip(
-                MEASURES, (cell.value, cell.fit, cell.seconds, cell.peak_memory), strict=True
-            ):
-                if value is not None:
-                    points.setdefault((cell.cell, measure), []).append(
-                        Point(
-                            run=digest.summary.name,
-                            started=digest.moment,
-                            commit=digest.commit,
-                            dirty=digest.dirty,
-                            environment="",
-                            data="",
-                            entry="",
-                            value=value,
-                            replicates=tuple(cell.replicates) if measure == "score" else (),
-                        )
-                    )
-    kinds = dict(zip(MEASURES, ("metric", "timing", "timing", "memory"), strict=True))
-    return {
-        (cell, measure): Series(
-            cell=cell,
-            measure=measure,
-            kind=kinds[measure],  # type: ignore[arg-type]
-            greater_is_better=measure == "score" and greater[cell],
-            points=tuple(found),
-        )
-        for (cell, measure), found in points.items()
-    }
 
 
 def _parse_digest(row: dict[str, Any]) -> RunDigest:

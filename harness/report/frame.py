@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from harness.report.files import dump_json
-from harness.report.text import write_bytes, write_number, write_seconds
+from harness.report.text import write_bytes, write_gain, write_number, write_seconds
 from ml.core.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def _make_environment() -> Environment:
     environment.filters["number"] = write_number
     environment.filters["seconds"] = write_seconds
     environment.filters["bytes"] = write_bytes
+    environment.filters["gain"] = write_gain
     environment.filters["cell_link"] = link_cell
     # dump_json escapes what could end the script element that it is written into.
     environment.filters["embed"] = lambda value: Markup(dump_json(value))  # noqa: S704

@@ -40,11 +40,12 @@ class HeatmapRow:
 
 @dataclass(frozen=True)
 class Heatmap:
-    """Hold one framework's heatmap, its rows parted by task."""
+    """Hold one framework's heatmap, its rows parted by task; tuned models have their columns."""
 
     framework: str
     columns: tuple[str, ...]
     groups: tuple[tuple[Task, tuple[HeatmapRow, ...]], ...]
+    has_sweeps: bool
 
 
 def skill(score: Score) -> float | None:
@@ -93,7 +94,8 @@ def _build_heatmap(
                 _build_row(name, datasets[name], columns, anchors) for name in sorted(datasets)
             )
             groups.append((task, rows))
-    return Heatmap(framework, columns, tuple(groups))
+    has_sweeps = any(record.mode == "sweep" for record in records)
+    return Heatmap(framework, columns, tuple(groups), has_sweeps)
 
 
 def _build_row(

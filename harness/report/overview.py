@@ -219,7 +219,7 @@ def _group_failures(
             Change(
                 cell=record.cell,
                 link=link_cell(record.cell),
-                report=report_cell(record, link_cell(record.cell)),
+                report=report_cell(record, link_cell(record.cell), run.head),
             )
             for record in (*failed, *missing)
             if record.cell in names

@@ -13,6 +13,8 @@ from harness.report.cells import CellRow, build_row
 from harness.report.distill import Distillation, build_distillations
 from harness.report.heatmap import Heatmap, State, build_heatmaps, state_of
 from harness.report.parity import ParityTable, build_parity
+from harness.report.rerun import write_rerun
+from harness.report.sweeps import SweepLine, build_sweeps
 from harness.report.text import NOTHING, OUTCOMES, count, write_bytes, write_moment, write_seconds
 from harness.store.journal import RunJournal
 from harness.store.ladder import Compared, list_comparisons
@@ -125,6 +127,7 @@ class RunPage:
     packages: tuple[tuple[str, str], ...]
     earlier: tuple[RunSummary, ...]
     distillations: tuple[Distillation, ...]
+    sweeps: tuple[SweepLine, ...]
 
 
 def summarize_run(run: RunJournal) -> RunSummary:
@@ -188,7 +191,7 @@ def build_run_page(run: RunJournal, earlier: Sequence[RunSummary]) -> RunPage:
 
     def reports(state: State) -> tuple[CellReport, ...]:
         chosen = [record for record in records if state_of(record) == state]
-        return tuple(report_cell(record, anchors[record.cell]) for record in chosen)
+        return tuple(report_cell(record, anchors[record.cell], run.head) for record in chosen)
 
     compared = list_comparisons(run.records)
     by_cell: dict[str, list[Compared]] = {}
@@ -227,6 +230,7 @@ def build_run_page(run: RunJournal, earlier: Sequence[RunSummary]) -> RunPage:
         packages=tuple(sorted(run.head.packages.items())) if run.head else (),
         earlier=tuple(earlier),
         distillations=build_distillations(records, anchors),
+        sweeps=build_sweeps(records, anchors),
     )
 
 
@@ -316,7 +320,7 @@ def _name_anchors(records: Sequence[Record]) -> dict[str, str]:
     return anchors
 
 
-def report_cell(record: Record, anchor: str) -> CellReport:
+def report_cell(record: Record, anchor: str, head: Head | None) -> CellReport:
     """Report why a cell did not pass, what to do, and how to run it again."""
     # A gate that only says the outcome and its reason again adds nothing to them.
     verdicts = tuple(
@@ -334,7 +338,7 @@ def report_cell(record: Record, anchor: str) -> CellReport:
         reason=record.reason if record.reason not in told else "",
         verdicts=verdicts,
         error=record.error,
-        rerun=shlex.join(["pytest", "-m", "slow_matrix", "-k", record.cell]),
+        rerun=write_rerun(record, head),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.report.files import name_file, read_data, write_data
+from harness.report.files import DATA, name_file, read_data, write_data
 from harness.store.record import Record
 from ml.core.descriptor import read_descriptor
 from ml.core.errors import DataInvalid
@@ -69,7 +69,19 @@ def gather_profiles(reports: Path, records: Sequence[Record]) -> dict[str, Profi
         else:
             write_data(reports, name_file("profile", f"{dataset} {content}"), profile)
             found[dataset] = Profiled(profile)
+    _remove_others(reports, records)
     return found
+
+
+def _remove_others(reports: Path, records: Sequence[Record]) -> None:
+    """Remove the profiles of tables that no record has; what was not read may come back."""
+    contents = {dataset: content for dataset, _, content in _list_tables(records)}
+    for path in (reports / DATA).glob("profile-*.js"):
+        profile = read_data(reports, path.stem)
+        known = profile if isinstance(profile, dict) else {}
+        content = contents.get(known.get("id", ""), "")
+        if content is not None and content != known.get("content_sha256"):
+            path.unlink(missing_ok=True)
 
 
 def _read_content(path: str) -> str | None:

@@ -74,6 +74,7 @@ class RankingPage:
     started: str
     passed_over: str
     reused: str
+    tuned: str
     sections: tuple[RankingSection, ...]
     nothing: str
 
@@ -109,8 +110,13 @@ def _is_greater_better(record: Record, records: Sequence[Record]) -> bool:
 
 
 def build_ranking_page(subject: Subject, reference: Reference) -> RankingPage:
-    """Build the page of algorithms, or of frameworks, from the records of one run."""
-    records = reference.records
+    """Build the page of algorithms, or of frameworks, from the records of one run.
+
+    Tuned models are ranked among themselves, after the others: the best of many trials stands
+    beside no model that was trained once as it is declared.
+    """
+    swept = tuple(one for one in reference.records if one.mode == "sweep")
+    records = tuple(one for one in reference.records if one.mode != "sweep")
     groups = [("all", "All datasets", records)]
     groups += [
         (task, task.capitalize(), tuple(one for one in records if one.task == task))
@@ -123,7 +129,8 @@ def build_ranking_page(subject: Subject, reference: Reference) -> RankingPage:
         for anchor, title, chosen in (held if len(held) > 2 else held[:1])
         if (section := _build_section(subject, anchor, title, chosen)) is not None
     ]
-    reused = sum(record.reused is not None for record in records)
+    tuned = _build_section(subject, "tuned", "Tuned models", swept)
+    reused = sum(record.reused is not None for record in reference.records)
     newer = count(reference.passed_over, "newer run") if reference.passed_over else ""
     return RankingPage(
         subject=subject,
@@ -134,8 +141,21 @@ def build_ranking_page(subject: Subject, reference: Reference) -> RankingPage:
         reused=f"{count(reused, 'cell')} reused from earlier runs: seconds are from there."
         if reused
         else "",
-        sections=tuple(sections),
+        sections=(*sections, tuned) if tuned else tuple(sections),
+        tuned=_tell_tuned(swept, tuned),
         nothing=f"No two {subject} share a dataset with scores in this run.",
+    )
+
+
+def _tell_tuned(swept: Sequence[Record], section: RankingSection | None) -> str:
+    if not swept:
+        return ""
+    text = f"{count(len(swept), 'sweep')} left out: a tuned model is the best of many trials"
+    if section is None:
+        return f"{text}, and no two can be compared with each other."
+    return (
+        f"{text}. Tuned models are ranked among themselves, at the end; their seconds of a fit are "
+        "those of the refits, without the search."
     )
 
 

@@ -6,7 +6,8 @@ its digest beside them, so that a night costs its own run and not those before i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from harness.report.digest import (
     digest_cell,
     digest_run,
     digest_sketch,
-    gather_series,
     read_cells,
     read_digests,
     stamp_of,
@@ -44,12 +44,16 @@ from harness.report.heatmap import STEPS
 from harness.report.overview import build_overview, choose_summary
 from harness.report.pages import RunPage, build_run_page
 from harness.report.runspage import build_runs_page
+from harness.report.sweeps import SweepLine, build_sweeps
+from harness.report.tuned import Swept
 from harness.store.journal import JOURNAL, RunJournal, read_run
 from harness.store.ladder import list_comparisons
-from harness.store.record import Head
+from harness.store.record import Head, Record, parse_line
 from harness.store.rows import Sketch
 from harness.store.series import Series
+from harness.store.trials import CELL, SWEEPS, read_trials
 from harness.trends.trend import Trend
+from ml.core.contracts import Trial
 from ml.core.errors import MatrixError
 
 PAGE = "index.html"
@@ -61,7 +65,6 @@ EARLIER_SHOWN = 10
 # Records of so many runs are kept as data files beside the pages; the journals have all.
 RECORDS_KEPT = 20
 
-FindSeries = Callable[[str, str], Series | None]
 # What the index has of a run, so that its journal need not be read; None where it has none.
 FindDigest = Callable[[str], tuple[Sketch, Sequence[CellDigest]] | None]
 
@@ -106,7 +109,7 @@ def write_site(
     reports: Path,
     runs: Sequence[RunJournal | Path],
     *,
-    series: Mapping[tuple[str, str], Series] | FindSeries | None = None,
+    series: Mapping[tuple[str, str], Series] | None = None,
     trends: Sequence[Trend] = (),
     digests: FindDigest | None = None,
     everything: bool = False,
@@ -114,12 +117,12 @@ def write_site(
     """Write the site and return its index.
 
     ``runs`` are all runs of ``reports``, newest first; a run that is given by its folder is read
-    only where it must be. ``series`` gives a cell's series by cell and measure, None for those
-    that can be gathered from the journals; ``digests`` gives what the index has of a run, None for
-    reading all journals. A run's own page is written when it is missing and
-    among the newest, older than its journal, or when the shared files have changed; the newest
-    run's always, and all of them with ``everything``. Every file is replaced whole. Raises
-    MatrixError without a run, Unavailable without jinja2 or plotly.
+    only where it must be. ``series`` are those to show, by cell and measure; ``digests`` gives
+    what the index has of a run, None for reading all journals. A run's own page is written when it
+    is missing and among the newest, older than its journal, or when the shared files have changed;
+    the newest run's always, and all of them with ``everything``. Every file is replaced whole, and
+    what belongs to runs that are no more is removed. Raises MatrixError without a run, Unavailable
+    without jinja2 or plotly.
     """
     if not runs:
         raise MatrixError(
@@ -134,11 +137,14 @@ def write_site(
     newest = _read_changed(site, runs, changed, digests)
     listed = [site.digests[folder.name] for folder in site.folders]
     write_digests(reports, listed)
-    _write_cell_data(site, series, trends)
-    totals = [digest.summary.totals for digest in listed]
-    sizes = [one.cells - one.unavailable for one in totals]
-    write_comparisons(reports, [newest, *runs[1:]], sizes, _find_runs(site))
+    _write_cell_data(site, series or {}, trends)
+    totals = [(digest.summary.totals, digest.sweeps) for digest in listed]
+    sizes = [one.cells - one.unavailable - sweeps for one, sweeps in totals]
+    write_comparisons(
+        reports, [newest, *runs[1:]], sizes, _find_runs(site), list(_read_sweeps(site))
+    )
     _write_pages(site, newest, listed, trends)
+    _remove_strays(site)
     return reports / PAGE
 
 
@@ -167,27 +173,34 @@ def _recall(site: _Site) -> None:
     """Take up what the last report left, as far as it still holds."""
     known = {} if site.everything else read_digests(site.reports)
     for name, digest in known.items():
-        if name not in site.places:
-            for stem in (digest.stem, name_file("records", name)):
-                (site.reports / DATA / f"{stem}.js").unlink(missing_ok=True)
-        elif site.has_data(digest.stem):
+        if name in site.places and site.has_data(digest.stem):
             site.digests[name] = digest
     stored = read_data(site.reports, CELLS)
     if not known or not isinstance(stored, dict) or stored.get("version") != DIGEST_VERSION:
         # Cells without a known newest record are found again by reading the runs again.
         site.digests.clear()
         return
-    gone = [name for name in known if name not in site.places]
+    lost = set()
     for cell, (run, row) in stored["cells"].items():
-        stem = name_file("cell", cell)
         if run not in site.places:
-            (site.reports / DATA / f"{stem}.js").unlink(missing_ok=True)
-        elif not site.has_data(stem):
+            lost.add(cell)
+        elif not site.has_data(name_file("cell", cell)):
             site.digests.pop(run, None)
         else:
             site.cells[cell] = (run, CellDigest(**row))
-    if gone:
+    if any(name not in site.places for name in known):
         site.stale |= set(site.cells)
+    _find_lost(site, lost)
+
+
+def _find_lost(site: _Site, lost: set[str]) -> None:
+    """Have the newest run read again of each cell whose newest record went with its run."""
+    for folder in site.folders:
+        digest = site.digests.get(folder.name)
+        held = lost & read_cells(site.reports, digest).keys() if lost and digest else set()
+        if held:
+            del site.digests[folder.name]
+            lost = lost - held
 
 
 def _read_changed(
@@ -213,13 +226,14 @@ def _read_changed(
         if indexed is not None:
             sketch, cells = indexed
             digest = digest_sketch(sketch, cells, stamp)
-            _take_up(site, sketch.head, digest, cells, place)
+            _take_up(site, sketch.head, digest, cells, place, None if digest.sweeps else ())
             continue
         run = given if isinstance(given, RunJournal) else read_run(given)
         site.hold(run)
         if is_new or place == 0:
             cells = [digest_cell(record) for record in run.records]
-            _take_up(site, run.head, digest_run(run, cells, stamp), cells, place)
+            sweeps = build_sweeps(run.records)
+            _take_up(site, run.head, digest_run(run, cells, stamp), cells, place, sweeps)
             if place < RECORDS_KEPT:
                 texts = {record.cell: record.model_dump_json() for record in run.records}
                 write_data(site.reports, name_file("records", folder.name), texts)
@@ -238,11 +252,16 @@ def _read_changed(
 
 
 def _take_up(
-    site: _Site, head: Head | None, digest: RunDigest, cells: Sequence[CellDigest], place: int
+    site: _Site,
+    head: Head | None,
+    digest: RunDigest,
+    cells: Sequence[CellDigest],
+    place: int,
+    sweeps: Sequence[SweepLine] | None,
 ) -> None:
     run = digest.summary.name
     site.digests[run] = digest
-    write_cells(site.reports, head, digest, cells)
+    write_cells(site.reports, head, digest, cells, sweeps)
     for cell in cells:
         site.stale.add(cell.cell)
         known = site.cells.get(cell.cell)
@@ -252,18 +271,12 @@ def _take_up(
 
 
 def _write_cell_data(
-    site: _Site,
-    series: Mapping[tuple[str, str], Series] | FindSeries | None,
-    trends: Sequence[Trend],
+    site: _Site, series: Mapping[tuple[str, str], Series], trends: Sequence[Trend]
 ) -> None:
-    if series is None:
-        oldest_first = [site.digests[folder.name] for folder in reversed(site.folders)]
-        series = gather_series((one, read_cells(site.reports, one)) for one in oldest_first)
-    find: FindSeries = series if callable(series) else lambda *key: series.get(key)
     judged = _by_cell(trends)
     for cell in sorted(site.stale & set(site.cells)):
         stem = name_file("cell", cell)
-        found = [one for measure in MEASURES if (one := find(cell, measure)) is not None]
+        found = [one for measure in MEASURES if (one := series.get((cell, measure)))]
         newest = _find_newest(site, cell, stem)
         known = site.digests.keys()
         data = build_cell_data(site.cells[cell][1], newest, found, judged.get(cell, ()), known)
@@ -282,7 +295,14 @@ def _find_newest(site: _Site, cell: str, stem: str) -> dict[str, Any]:
     names = (record.dataset, record.algorithm, record.mode)
     siblings = [one for one in run.records if (one.dataset, one.algorithm, one.mode) == names]
     compared = list_comparisons(siblings)
-    return build_newest(record, name, siblings, compared)
+    return build_newest(record, run, siblings, compared, _read_kept(run, record))
+
+
+def _read_kept(run: RunJournal, record: Record) -> list[Trial]:
+    """Return the trials of a sweep that gave no result, as far as they had ended."""
+    if record.mode != "sweep" or record.result is not None or not re.fullmatch(CELL, record.cell):
+        return []
+    return read_trials(run.folder / SWEEPS / f"{record.cell}.jsonl")
 
 
 def _write_pages(
@@ -312,24 +332,43 @@ def _write_pages(
 
 
 def _find_runs(site: _Site) -> dict[str, str]:
-    """Return the newest run of each dataset."""
+    """Return the newest run of each dataset; one of sweeps alone where there is no other."""
     found: dict[str, str] = {}
-    for run, digest in site.cells.values():
+    cells = site.cells.values()
+    others = {digest.dataset for _, digest in cells if digest.mode != "sweep"}
+    for run, digest in cells:
+        if digest.mode == "sweep" and digest.dataset in others:
+            continue
         known = found.setdefault(digest.dataset, run)
         found[digest.dataset] = min(known, run, key=site.places.__getitem__)
     return found
 
 
+def _read_sweeps(site: _Site) -> Iterator[Swept]:
+    """Read each sweep's newest record from what its cell's page loads."""
+    for cell, (run, digest) in site.cells.items():
+        if digest.mode != "sweep":
+            continue
+        stored = read_data(site.reports, name_file("cell", cell))
+        record = parse_line(stored["newest"]["record"]) if stored else None
+        if isinstance(record, Record):
+            yield Swept(run, record)
+
+
 def _keep_records(site: _Site) -> dict[str, str]:
-    """Remove the records of older runs, and return the data files of the others by run."""
-    kept = {}
-    for place, folder in enumerate(site.folders):
-        stem = name_file("records", folder.name)
-        if place >= RECORDS_KEPT:
-            (site.reports / DATA / f"{stem}.js").unlink(missing_ok=True)
-        elif site.has_data(stem):
-            kept[folder.name] = stem
-    return kept
+    """Return the data files with whole runs' records, by run."""
+    stems = {one.name: name_file("records", one.name) for one in site.folders[:RECORDS_KEPT]}
+    return {name: stem for name, stem in stems.items() if site.has_data(stem)}
+
+
+def _remove_strays(site: _Site) -> None:
+    """Remove the data of runs and cells that are no more, and the records of older runs."""
+    kept = {name_file("cell", cell) for cell in site.cells} | set(_keep_records(site).values())
+    kept |= {digest.stem for digest in site.digests.values()}
+    for kind in ("cell", "run", "records"):
+        for path in (site.reports / DATA).glob(f"{kind}-*.js"):
+            if path.stem not in kept:
+                path.unlink(missing_ok=True)
 
 
 def _by_cell(trends: Sequence[Trend]) -> dict[str, list[Trend]]:

@@ -5,45 +5,18 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from harness.report.heatmap import state_of
 from harness.report.pages import list_unexplained, summarize_run, write_headline
 from harness.report.text import NOTHING, OUTCOMES, count, write_number
+from harness.store.compare import CellsCompared, Failing, compare_cells
 from harness.store.journal import RunJournal
 from harness.store.record import Record
+from harness.store.rows import ResultRow, row_of_record
 
 MOST_ROWS = 50
 REASON_CHARACTERS = 400
-ROUNDING = 1e-6
-# What a request says of the machine it runs on, not of the training.
-_ELSEWHERE = ("data", "runtime", "id")
 _special = re.compile(r"([\\`*_\[\]|~#])")
-
-
-@dataclass(frozen=True)
-class Change:
-    """Hold a cell whose metric differs from the base run's by more than the replicates' spread."""
-
-    cell: str
-    metric: str
-    before: float
-    after: float
-    spread: float
-    improved: bool
-
-
-@dataclass(frozen=True)
-class Changes:
-    """Hold what differs between two runs; ``unlike`` cells were asked for differently."""
-
-    newly_failing: tuple[Record, ...]
-    fixed: tuple[str, ...]
-    metrics: tuple[Change, ...]
-    appeared: tuple[str, ...]
-    vanished: tuple[str, ...]
-    unlike: tuple[str, ...]
 
 
 def choose_base(run: RunJournal, runs: Iterable[RunJournal]) -> RunJournal | None:
@@ -52,30 +25,14 @@ def choose_base(run: RunJournal, runs: Iterable[RunJournal]) -> RunJournal | Non
     return next((one for one in earlier if summarize_run(one).finished), None)
 
 
-def compare_runs(run: RunJournal, base: RunJournal) -> Changes:
-    """Return what changed since the base run.
+def compare_records(run: RunJournal, base: RunJournal) -> CellsCompared:
+    """Return what changed since the base run, as their records say."""
+    return compare_cells(*map(_list_rows, (base, run)))
 
-    A metric has changed when its means differ by more than the larger of both spreads; it is
-    compared only where both requests train alike.
-    """
-    now = {record.cell: record for record in run.records}
-    then = {record.cell: record for record in base.records}
-    both = [(then[name], record) for name, record in now.items() if name in then]
-    scored = [(old, new) for old, new in both if old.score and new.score]
-    return Changes(
-        newly_failing=tuple(new for old, new in both if _fails(new) and not _fails(old)),
-        fixed=tuple(
-            new.cell for old, new in both if _fails(old) and state_of(new) in ("passed", "expected")
-        ),
-        metrics=tuple(
-            change
-            for old, new in scored
-            if _asked(old) == _asked(new) and (change := _compare(old, new)) is not None
-        ),
-        appeared=tuple(name for name in now if name not in then),
-        vanished=tuple(name for name in then if name not in now),
-        unlike=tuple(new.cell for old, new in scored if _asked(old) != _asked(new)),
-    )
+
+def _list_rows(run: RunJournal) -> dict[str, ResultRow]:
+    # Where a record stands in its journal is nothing to compare.
+    return {one.cell: row_of_record(one, 0, 0, run.head, ()) for one in run.records}
 
 
 def write_summary(run: RunJournal, base: RunJournal | None, page: str | None) -> str:
@@ -122,14 +79,15 @@ def escape(text: str) -> str:
 
 
 def _describe(run: RunJournal, base: RunJournal) -> list[str]:
-    changes = compare_runs(run, base)
+    changes = compare_records(run, base)
+    metrics = [one for one in changes.metrics if one.beyond]
     then = summarize_run(base)
     parts = [
         f"Against the run {escape(then.name)} of {escape(then.started)}, {escape(then.commit)}:"
     ]
     if changes.newly_failing:
         parts += ["**Newly failing**", _failures(changes.newly_failing)]
-    if changes.metrics:
+    if metrics:
         rows = [
             (
                 escape(one.cell),
@@ -139,7 +97,7 @@ def _describe(run: RunJournal, base: RunJournal) -> list[str]:
                 write_number(one.spread),
                 "better" if one.improved else "worse",
             )
-            for one in changes.metrics
+            for one in metrics
         ]
         header = ("cell", "metric", "before", "now", "spread", "")
         parts += ["**Metrics beyond their spread**", _table(header, rows)]
@@ -154,14 +112,14 @@ def _describe(run: RunJournal, base: RunJournal) -> list[str]:
     return parts if len(parts) > 1 else [f"{parts[0]} none."]
 
 
-def _failures(records: Sequence[Record]) -> str:
+def _failures(failed: Sequence[Record | Failing]) -> str:
     rows = [
         (
-            escape(record.cell),
-            OUTCOMES[record.outcome] if record.outcome != "ok" else "gate failed",
-            escape(record.reason),
+            escape(one.cell),
+            "gate failed" if one.outcome == "ok" else OUTCOMES[one.outcome],
+            escape(one.reason),
         )
-        for record in records
+        for one in failed
     ]
     return _table(("cell", "outcome", "reason"), rows)
 
@@ -177,22 +135,6 @@ def _fold(title: str, names: Sequence[str]) -> str:
     more = [f"- … and {len(names) - MOST_ROWS} more"] if len(names) > MOST_ROWS else []
     lines = "\n".join([*shown, *more])
     return f"<details><summary>{title}</summary>\n\n{lines}\n\n</details>"
-
-
-def _compare(old: Record, new: Record) -> Change | None:
-    before, after = old.score, new.score
-    if before is None or after is None or before.metric != after.metric:
-        return None
-    spread = max(before.spread, after.spread)
-    rounding = ROUNDING * max(abs(before.value), abs(after.value))
-    if abs(after.value - before.value) <= max(spread, rounding):
-        return None
-    improved = (after.value > before.value) == after.greater_is_better
-    return Change(new.cell, after.metric, before.value, after.value, spread, improved)
-
-
-def _asked(record: Record) -> dict[str, Any]:
-    return {name: value for name, value in record.request.items() if name not in _ELSEWHERE}
 
 
 def _fails(record: Record) -> bool:

@@ -34,6 +34,12 @@ def write_number(value: float | None, digits: int = 3) -> str:
     return f"{value / 1000**thousands:.{places}f}{('', 'k', 'M', 'G')[thousands]}"
 
 
+def write_gain(value: float | None) -> str:
+    """Return a difference with its sign, to three significant digits; None is a dash."""
+    sign = "" if not value else "+" if value > 0 else "−"
+    return NOTHING if value is None else sign + write_number(abs(value))
+
+
 def write_seconds(value: float | None) -> str:
     """Return a duration given in seconds: 3.2 ms, 41.0 s, 3 min 07 s, 2 h 05 min."""
     if value is None:

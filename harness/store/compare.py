@@ -1,4 +1,4 @@
-"""Compare two runs by the rows that the index has of them."""
+"""Compare two runs by the rows that the index has of them, or that their records make."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.store.rows import ResultRow, RunRow
+from ml.core.contracts import Outcome
 
 ROUNDING = 1e-6
 TIMES = ("fit", "seconds", "peak_memory")
@@ -16,7 +17,7 @@ class Failing:
     """Hold a cell that fails now and did not before."""
 
     cell: str
-    outcome: str
+    outcome: Outcome
     reason: str
 
 
@@ -53,14 +54,12 @@ class TimeChange:
 
 
 @dataclass(frozen=True)
-class RunsCompared:
-    """Hold what differs from one run to another; ``alike`` cells were compared in their metric.
+class CellsCompared:
+    """Hold what differs between two runs' cells; ``alike`` ones were compared in their metric.
 
     ``unlike`` cells were asked for differently, or on another table; they are not compared.
     """
 
-    before: RunRow
-    after: RunRow
     newly_failing: tuple[Failing, ...]
     fixed: tuple[str, ...]
     appeared: tuple[str, ...]
@@ -69,6 +68,14 @@ class RunsCompared:
     alike: int
     metrics: tuple[MetricChange, ...]
     times: tuple[TimeChange, ...]
+
+
+@dataclass(frozen=True)
+class RunsCompared(CellsCompared):
+    """Hold what differs from one run to another, their environments included."""
+
+    before: RunRow
+    after: RunRow
     environment: tuple[tuple[str, str | None, str | None], ...]
 
 
@@ -78,7 +85,22 @@ def compare_runs(
     old: Mapping[str, ResultRow],
     new: Mapping[str, ResultRow],
 ) -> RunsCompared:
-    """Return what differs from one run to another, each with its rows by cell.
+    """Return what differs from one run to another, each with its rows by cell."""
+    parts = sorted(before.parts.keys() | after.parts.keys())
+    return RunsCompared(
+        before=before,
+        after=after,
+        environment=tuple(
+            (name, before.parts.get(name), after.parts.get(name))
+            for name in parts
+            if before.parts.get(name) != after.parts.get(name)
+        ),
+        **vars(compare_cells(old, new)),
+    )
+
+
+def compare_cells(old: Mapping[str, ResultRow], new: Mapping[str, ResultRow]) -> CellsCompared:
+    """Return what differs between the cells of two runs, given as rows by cell.
 
     Metrics stand by their size relative to the spread, times by their ratio, the largest first.
     """
@@ -91,10 +113,7 @@ def compare_runs(
     ]
     scored = [change for one in alike if (change := _compare_metric(*one)) is not None]
     times = [change for one in alike for change in _compare_times(*one)]
-    parts = sorted(before.parts.keys() | after.parts.keys())
-    return RunsCompared(
-        before=before,
-        after=after,
+    return CellsCompared(
         newly_failing=tuple(
             Failing(cell, b.outcome, b.reason)
             for cell, a, b in both
@@ -109,11 +128,6 @@ def compare_runs(
         alike=sum(a.value is not None and b.value is not None for _, a, b in alike),
         metrics=tuple(sorted(scored, key=_weight, reverse=True)),
         times=tuple(sorted(times, key=_distance, reverse=True)),
-        environment=tuple(
-            (name, before.parts.get(name), after.parts.get(name))
-            for name in parts
-            if before.parts.get(name) != after.parts.get(name)
-        ),
     )
 
 

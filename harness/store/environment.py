@@ -28,6 +28,7 @@ PACKAGES = (
     "pytest",
     "pytest-xdist",
     "ray",
+    "optuna",
     "pydantic",
     "safetensors",
     "skops",

@@ -101,7 +101,7 @@ class Cache:
             record = parse_line(past.read())
         except (OSError, ValidationError, NewerVersion):
             return None
-        if not isinstance(record, Record) or record.key != key or _is_cut(record):
+        if not isinstance(record, Record) or record.key != key or record.cut:
             return None
         return record
 
@@ -183,12 +183,6 @@ def _targets(values: Any) -> Iterator[str]:
     if isinstance(values, list):
         for value in values:
             yield from _targets(value)
-
-
-def _is_cut(record: Record) -> bool:
-    # A training that ran out of time ends where the machine's load lets it.
-    replicates = record.result.replicates if record.result else ()
-    return any(replicate.stopped == "time_budget" for replicate in replicates)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

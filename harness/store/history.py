@@ -19,7 +19,7 @@ RUNS_TIMED = 10
 
 _names = re.compile(
     rb'{"kind":"record","version":\d+,"run":"[^"]*","cell":"([^"]*)","dataset":"[^"]*",'
-    rb'"algorithm":"[^"]*","framework":"([^"]*)","mode":"[^"]*","task":"[^"]*",'
+    rb'"algorithm":"[^"]*","framework":"[^"]*","mode":"[^"]*","task":"[^"]*",'
     rb'(?:"key":(?:"([^"]*)"|null),"reused":(?:"([^"]*)"|null),)?"outcome":"(\w+)"'
 )
 _seconds = re.compile(rb'"started":"[^"]*","seconds":([\d.e+-]+),"limit_seconds":')
@@ -32,7 +32,6 @@ class Past:
 
     run: str
     cell: str
-    framework: str
     key: str
     reused: bool
     outcome: str
@@ -82,13 +81,10 @@ def _scan(run: str, path: Path, content: bytes) -> Iterator[Past]:
         seconds = _seconds.search(line, names.end()) if names else None
         budget = _budget.search(line, seconds.end()) if seconds else None
         if names and seconds and budget and line.endswith(b"\n"):
-            cell, framework, key, reused, outcome = (
-                g.decode() if g else "" for g in names.groups()
-            )
+            cell, key, reused, outcome = (g.decode() if g else "" for g in names.groups())
             yield Past(
                 run=run,
                 cell=cell,
-                framework=framework,
                 key=key,
                 reused=bool(reused),
                 outcome=outcome,
@@ -102,9 +98,10 @@ def _scan(run: str, path: Path, content: bytes) -> Iterator[Past]:
 
 @dataclass
 class Durations:
-    """Tell how long a cell will take: as it last did, else the median of its framework's cells.
+    """Tell how long a cell will take: as it last did, else the median of cells like it.
 
-    A record of as many replicates, and of the most rows within ``rows``, counts before others.
+    Those are of its framework and mode. A record of as many replicates, and of the most rows
+    within ``rows``, counts before others.
     """
 
     past: Iterable[Past]
@@ -123,7 +120,7 @@ class Durations:
         self._cells = {name: past.seconds for name, past in best.items()}
         groups: dict[str, list[float]] = {}
         for past in best.values():
-            groups.setdefault(past.framework, []).append(past.seconds)
+            groups.setdefault(_kind(past.cell), []).append(past.seconds)
         self._medians = {name: statistics.median(found) for name, found in groups.items()}
         self._median = statistics.median(self._cells.values()) if self._cells else None
         self.runs = sorted({past.run for past in best.values()}, reverse=True)
@@ -132,7 +129,7 @@ class Durations:
         """Return the seconds that a cell will take, by its id; None without any history."""
         if cell in self._cells:
             return self._cells[cell]
-        return self._medians.get(cell.split("-")[2], self._median)
+        return self._medians.get(_kind(cell), self._median)
 
     def total(self, cells: Sequence[str], processes: int) -> float | None:
         """Return the seconds that processes take for cells together; None without any history."""
@@ -142,3 +139,8 @@ class Durations:
     def _fit(self, past: Past) -> tuple[bool, int]:
         fits = past.replicates == self.replicates and past.rows <= self.rows
         return fits, past.rows if fits else 0
+
+
+def _kind(cell: str) -> str:
+    """Return the framework and mode of a cell by its id."""
+    return cell.split("-", 2)[2]

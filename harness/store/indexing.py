@@ -28,7 +28,7 @@ from harness.store.rows import (
 )
 
 # Raised where a column means something else, and its name does not tell.
-MEANING = 1
+MEANING = 2
 FOLDERS = {"matrix": "runs", "benchmark": BENCHMARKS}
 JSON_COLUMNS = ("replicates", "splits", "distillation")
 

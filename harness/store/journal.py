@@ -90,6 +90,12 @@ class Journal:
         """Tell whether any line has been written."""
         return (self.folder / JOURNAL).exists()
 
+    def begin(self) -> None:
+        """Write the head where nothing is written yet, so that the run can be resumed by now."""
+        with self._locked() as handle:
+            if not os.fstat(handle).st_size:
+                self._write_lines(handle, self._make_head(self.run))
+
     def append(self, line: Record | TestLine | Timing | Rerun | Resumed | End) -> None:
         """Append one whole line and hand it to the operating system.
 
@@ -154,13 +160,14 @@ class Journal:
             os.close(handle)
 
     def _write(self, handle: int, line: Line) -> None:
+        head = () if os.fstat(handle).st_size else (self._make_head(self.run),)
+        self._write_lines(handle, *head, line)
+
+    def _write_lines(self, handle: int, *lines: Line) -> None:
         size = os.fstat(handle).st_size
-        content = b""
-        if size == 0:
-            content = self._make_head(self.run).model_dump_json().encode() + b"\n"
-        elif os.pread(handle, 1, size - 1) != b"\n":
-            content = b"\n"
-        content += line.model_dump_json().encode() + b"\n"
+        torn = size and os.pread(handle, 1, size - 1) != b"\n"
+        content = b"\n" if torn else b""
+        content += b"".join(line.model_dump_json().encode() + b"\n" for line in lines)
         try:
             while content:
                 content = content[os.write(handle, content) :]

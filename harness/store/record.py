@@ -168,6 +168,21 @@ class Record(Contract):
         """Tell whether a resumed run keeps this record, and does not run the cell again."""
         return self.outcome not in NOT_FINAL
 
+    @property
+    def cut(self) -> bool:
+        """Tell whether the clock ended a training or a search, so that it would not come again."""
+        return self.result is not None and is_cut(self.result)
+
+
+def is_cut(result: TrainResult) -> bool:
+    """Tell whether the clock ended a training, or a search or one of its trials."""
+    sweep = result.sweep
+    if sweep is not None and (
+        sweep.ended == "seconds" or any(trial.outcome == "timeout" for trial in sweep.trials)
+    ):
+        return True
+    return any(replicate.stopped == "time_budget" for replicate in result.replicates)
+
 
 def state_of(record: Record) -> State:
     """Tell how a cell ended: a failure that was declared is none.

@@ -14,8 +14,9 @@ from ml.core.contracts import Outcome
 
 # What a request says of the machine it runs on and of places there, not of the training.
 ELSEWHERE = ("id", "data", "runtime", "artifact_dir", "checkpoint", "schema_version")
-# What says how much is trained and how often, and not what.
+# What says how much is trained and how often, and not what; of a sweep, all but its space.
 SCALE = ("budget", "replicates")
+NO_SCALE = ("space", "journal")
 # A measure's column, and its kind; a metric's direction stands in its rows.
 MEASURES: dict[str, tuple[str, Kind]] = {
     "score": ("value", "metric"),
@@ -118,12 +119,13 @@ class ResultRow:
     """Hold how a cell did in a run, in short; ``start`` and ``size`` are its line's place.
 
     ``timed`` says that times and memory are this run's own and whole: not those of a reused
-    record, nor of a training that went on from a checkpoint. ``cut`` says that a replicate was
-    stopped by the clock, so that its score would not come again. Times are seconds over all
-    replicates. ``commit`` is that of the session that ran the cell. ``data`` and ``entry`` are
-    short hashes of the table's content and of what was asked, ``scale`` of how much: the budget and
-    the number of replicates. ``distillation`` has what the
-    record says of teachers and student, None for another mode.
+    record, nor of a training or a search that went on from where it was killed, nor of a search
+    that the clock ended, whose winner is another one each time. ``cut`` says that the clock
+    stopped a replicate or the search, so that the score would not come again. Times are seconds
+    over all replicates. ``commit`` is that of the session that ran the cell. ``data`` and
+    ``entry`` are short hashes of the table's content and of what was asked, ``scale`` of how
+    much: the budget, the number of replicates, and a sweep's limits and ways. ``distillation``
+    has what the record says of teachers and student, None for another mode.
     """
 
     start: int
@@ -184,8 +186,8 @@ def row_of_record(
         seconds=record.seconds,
         key=record.key,
         reused=record.reused,
-        cut=any(one.stopped == "time_budget" for one in replicates),
-        timed=record.reused is None and not any(one.resumed_epochs for one in replicates),
+        cut=record.cut,
+        timed=_is_timed(record),
         commit=_commit_of(record, head, sessions),
         attempts=len(record.attempts) + 1,
         metric=score.metric if score else None,
@@ -206,7 +208,7 @@ def row_of_record(
         calibration=result.calibration_seconds if result else None,
         data=result.data.content_sha256[:16] if result else "",
         entry=hash_entry(record.request),
-        scale=_hash([record.request.get(name) for name in SCALE]),
+        scale=_hash_scale(record.request),
         device=result.device if result else None,
         distillation=_distillation(record),
     )
@@ -270,6 +272,22 @@ def _commit_of(record: Record, head: Head | None, sessions: Sequence[Resumed]) -
     # A resumed session writes earlier records again as its gates judge them.
     ran = [one.git_commit for one in sessions if one.started <= record.started]
     return ran[-1] if ran else head.git_commit if head else None
+
+
+def _is_timed(record: Record) -> bool:
+    result = record.result
+    if record.reused is not None or result is None:
+        return record.reused is None
+    if result.sweep is not None and (result.sweep.resumed_trials or record.cut):
+        return False
+    return not any(one.resumed_epochs for one in result.replicates)
+
+
+def _hash_scale(request: Mapping[str, Any]) -> str:
+    parts = [request.get(name) for name in SCALE]
+    if request.get("sweep"):
+        parts.append({k: v for k, v in request["sweep"].items() if k not in NO_SCALE})
+    return _hash(parts)
 
 
 def _distillation(record: Record) -> dict[str, Any] | None:

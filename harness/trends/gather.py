@@ -18,6 +18,8 @@ from ml.core.errors import MatrixError
 JUDGED = ("score", "fit", "peak_memory")
 # A year of nights and a little more.
 RUNS_JUDGED = 400
+# What was judged last in this process, by cell, measure and accepted run, with its series' hash.
+_judged: dict[tuple[str, str, str | None], tuple[int, Trend]] = {}
 
 
 def judge_all(
@@ -45,7 +47,22 @@ def gather_series(
             continue
         confirmations = make_confirmations(series.cell, reruns.get(series.cell, ()))
         level = (accepted or {}).get((series.cell, series.measure))
-        yield series, judge_series(series, None, confirmations, accepted=level)
+        yield series, _judge(series, tuple(confirmations), level)
+
+
+def _judge(series: Series, confirmations: tuple[Confirmation, ...], accepted: str | None) -> Trend:
+    """Judge a series, or return what it was judged to be in this process before.
+
+    A session judges all series to find what is suspect, and again for its pages, when all but a
+    few stand as they stood.
+    """
+    key = (series.cell, series.measure, accepted)
+    stood = hash((series, confirmations))
+    known = _judged.get(key)
+    if known is None or known[0] != stood:
+        known = stood, judge_series(series, None, confirmations, accepted=accepted)
+        _judged[key] = known
+    return known[1]
 
 
 def make_confirmations(cell: str, rows: Sequence[RerunRow]) -> list[Confirmation]:

@@ -189,8 +189,8 @@ class Adapter:
     devices: Callable[[], tuple[str, ...]]
     device: Callable[[], str]
     open_cohort: Callable[[Sequence[Member], int], Cohort] | None = None
-    models_at_once: Callable[[Member, int], int] = lambda member, asked: 1
     settings_of: Callable[[EstimatorSpec | ImportedSpec, int], Known | None] | None = None
+    models_at_once: Callable[[Member, int], int] = lambda member, asked: 1
 
     @property
     def trains_students(self) -> bool:

@@ -3,6 +3,7 @@
 import pytest
 from report_fixture import record_of
 
+from harness.options import count_cores
 from harness.reporter import cells_in
 from harness.store.environment import describe_run
 from harness.store.journal import Journal
@@ -120,3 +121,22 @@ def test_xdist_gets_whole_datasets_the_longest_first_and_the_estimate_is_told(pr
     # A run in which nothing was trained leaves nothing that counts for the next estimate.
     assert "::test_cells[wine-svm-sklearn-train]" in result.stdout.str()
     assert "@wine" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("threads", "processes"), [(None, 64), (1, 64), (2, None), (512, 1)], ids=str
+)
+def test_auto_starts_no_more_processes_than_the_cores_have_room_for(
+    pytester, monkeypatch, threads, processes
+):
+    monkeypatch.setenv("PYTEST_XDIST_AUTO_NUM_WORKERS", "64")
+    pytester.makeconftest(
+        """
+        def pytest_unconfigure(config):
+            print("processes:", config.option.numprocesses)
+        """
+    )
+    given = () if threads is None else (f"--matrix-threads={threads}",)
+    result = pytester.runpytest_inprocess("--collect-only", "-q", "-n", "auto", *given)
+    expected = processes or max(1, count_cores() // threads)
+    result.stdout.fnmatch_lines([f"processes: {expected}"])

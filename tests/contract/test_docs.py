@@ -4,6 +4,7 @@ import inspect
 import re
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -194,7 +195,9 @@ def test_the_examples_of_algorithms_are_some(examples):
         ["naive_bayes-sklearn-train", "smooth_bayes-sklearn-train"],
         ["wide_mlp-pytorch-train", "wide_mlp-jax-train"],
         ["tiny_student-jax-distill"],
+        ["centroid-sklearn-train"],
     ]
+    assert set(found[3][0].space) == {"params.shrink_threshold", "params.metric"}
     assert found[0][1].model.params == {"var_smoothing": 1e-3}
 
 
@@ -215,7 +218,7 @@ def test_the_example_of_a_table_is_one(examples, monkeypatch):
 
 def test_the_examples_of_arranging_cells_do_what_they_say(examples, monkeypatch):
     monkeypatch.delenv("CI", raising=False)
-    smaller, longer = examples("reference/hooks", "pytest_matrix_cells")
+    smaller, longer, deeper = examples("reference/hooks", "pytest_matrix_cells")
     settings = Settings(
         root=Path(),
         data=(),
@@ -227,13 +230,19 @@ def test_the_examples_of_arranging_cells_do_what_they_say(examples, monkeypatch)
         timeout=1.0,
         strict_tracks=False,
     )
+    catalog = load_catalog(settings)
     marker = MatrixMarker(dataset=("wine", "lending_club"), framework=("jax",), mode=("train",))
-    cells = select_cells(load_catalog(settings), marker, settings)
+    cells = select_cells(catalog, marker, settings)
     arranged = list(cells)
     smaller(arranged)
     assert {c.algorithm for c in cells} - {c.algorithm for c in arranged} == {"transformer"}
     longer(arranged)
     assert {c.dataset: c.timeout for c in arranged} == {"wine": 1.0, "lending_club": 1200.0}
+    deeper(arranged)
+    assert {c.sweep for c in arranged} == {None}
+    swept = select_cells(catalog, replace(marker, mode=("sweep",)), settings)
+    deeper(swept)
+    assert {c.dataset: c.sweep.epochs for c in swept} == {"wine": None, "lending_club": 2_000}
 
 
 def test_every_page_is_in_the_contents_and_every_link_leads_to_a_page(request):

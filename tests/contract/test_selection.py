@@ -41,7 +41,7 @@ def test_a_case_carries_its_framework_task_and_mode_as_markers(project):
         "wine-student-pytorch-distill",
     ]
     assert collected(project, "-m", "sklearn and classification") == ["wine-mlp-sklearn-train"]
-    named = {*FRAMEWORKS, *get_args(Task), *({*get_args(Mode)} - {"sweep"})}
+    named = {*FRAMEWORKS, *get_args(Task), *get_args(Mode)}
     assert set(CELL_MARKS) == named
 
 

@@ -11,6 +11,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 class Fine(BaseEstimator):
     """Be a logistic or a ridge regression, whichever the target asks for."""
 
+    def __init__(self, depth=1):
+        self.depth = depth
+
     def fit(self, features, target):
         classifies = target.dtype.kind == "i"
         self.model_ = (LogisticRegression() if classifies else Ridge()).fit(features, target)
@@ -86,4 +89,11 @@ class NeedsRows(Fine):
     def fit(self, features, target):
         if len(features) < 50:
             raise ArithmeticError("too few")
+        return super().fit(features, target)
+
+
+class NeedsDepth(Fine):
+    def fit(self, features, target):
+        if self.depth < 1:
+            raise ArithmeticError("no depth")
         return super().fit(features, target)

@@ -49,35 +49,6 @@ def column(table, number):
     return table.locator(f"tbody tr > :nth-child({number})")
 
 
-def test_the_combobox_filters_and_chooses_by_keyboard(visit, site):
-    opened = visit(site / "datasets.html")
-    page = opened.page
-    box = page.get_by_role("combobox", name="Dataset")
-    options = page.get_by_role("listbox", name="Datasets").get_by_role("option")
-    assert box.get_attribute("aria-expanded") == "false"
-    box.focus()
-    page.keyboard.press("ArrowDown")
-    assert box.get_attribute("aria-expanded") == "true"
-    assert options.count() == 21
-    first = box.get_attribute("aria-activedescendant")
-    assert page.locator(f"#{first}").get_attribute("data-name") == "ames"
-    page.keyboard.press("ArrowUp")
-    last = page.locator(f"#{box.get_attribute('aria-activedescendant')}")
-    assert last.get_attribute("data-name") == "wine"
-    page.keyboard.press("Escape")
-    assert box.get_attribute("aria-expanded") == "false"
-    assert box.get_attribute("aria-activedescendant") is None
-    page.keyboard.type("credit class")
-    names = options.filter(visible=True).locator("span").all_text_contents()
-    assert names == ["give_me_some_credit", "pakdd2009_credit"]
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/dataset-pakdd2009_credit-*.html")
-    assert page.locator("h1").text_content() == "pakdd2009_credit"
-    assert page.get_by_role("combobox").input_value() == "pakdd2009_credit"
-    assert opened.messages == []
-
-
 def test_the_combobox_works_with_the_mouse_and_says_when_nothing_fits(visit, site):
     page = visit(dataset_page(site, "wine")).page
     box = page.get_by_role("combobox")

@@ -9,12 +9,13 @@ from site_fixture import (
     SLOWER,
     make_hostile_night,
     make_nights,
+    make_series,
     make_trends,
     name_night,
 )
 
 from harness.report.site import write_site
-from harness.report.summary import compare_runs
+from harness.report.summary import compare_records
 
 pytestmark = pytest.mark.system
 
@@ -42,7 +43,7 @@ def nights(tmp_path_factory):
 @pytest.fixture(scope="module")
 def site(nights):
     reports = nights[0].folder.parents[1]
-    write_site(reports, nights, trends=make_trends(nights))
+    write_site(reports, nights, series=make_series(nights), trends=make_trends(nights))
     return reports
 
 
@@ -215,9 +216,10 @@ def test_two_runs_are_compared_with_differences_first(go, nights):
     assert changes[:2] == ["newly failing"] * 2
     assert set(cells[:2]) == {ALWAYS, BROKEN}
     assert changes[-1] == "alike"
-    found = compare_runs(nights[0], nights[-1])
-    worse = sum(not change.improved for change in found.metrics)
-    better = len(found.metrics) - worse
+    found = compare_records(nights[0], nights[-1])
+    beyond = [change for change in found.metrics if change.beyond]
+    worse = sum(not change.improved for change in beyond)
+    better = len(beyond) - worse
     assert (worse, better) > (0, 0)
     assert page.locator("#said").text_content() == (
         f"12 cells: {len(found.newly_failing)} newly failing, {worse} worse, {better} better, "
@@ -295,7 +297,7 @@ def test_who_wants_no_motion_gets_none(go):
 @pytest.mark.parametrize("file", ["index.html", "runs.html", "cells.html", "cell.html"])
 def test_hostile_names_stay_text_on_every_page(visit, tmp_path, file):
     run, trends = make_hostile_night(tmp_path / "runs" / "20260314-060010-a1b2c3")
-    write_site(tmp_path, [run], trends=trends)
+    write_site(tmp_path, [run], series=make_series([run]), trends=trends)
     opened = visit(tmp_path / file)
     page = opened.page
     if file == "index.html":

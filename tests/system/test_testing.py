@@ -5,10 +5,12 @@ import pytest
 from harness.catalog.algorithms import NETWORKS
 from harness.declare import algorithm
 from harness.testing import CHECKS, checks_of, parametrize_with_checks
+from ml.core.contracts import IntRange
 
 pytestmark = pytest.mark.system
 
-FINE = algorithm("fine", "broken_estimators:Fine")
+SPACE = {"depth": IntRange(low=0, high=2)}
+FINE = algorithm("fine", "broken_estimators:Fine", space=SPACE)
 MLP = algorithm("mlp", NETWORKS["mlp"], framework="pytorch", tasks=["classification"])
 BREAKERS = {
     "check_learns_a_classification": ("Guesses", "roc_auc"),
@@ -20,6 +22,7 @@ BREAKERS = {
     "check_accepts_missing_and_categorical_values": ("NeedsNumbers", "TypeError"),
     "check_accepts_a_single_feature": ("NeedsTwoFeatures", "IndexError"),
     "check_tells_why_it_refuses": ("NeedsRows", "ArithmeticError: too few"),
+    "check_takes_the_bounds_of_its_space": ("NeedsDepth", "no depth"),
     # The last, for what it does to its worker stays there.
     "check_leaves_its_process_as_it_was": ("Meddles", ""),
 }
@@ -34,7 +37,7 @@ def test_what_keeps_the_promises_passes(algorithm, check):
 def test_what_breaks_a_promise_is_found_out_by_its_check(name):
     broken, told = BREAKERS[name]
     with pytest.raises(AssertionError) as caught:
-        CHECKS[name](algorithm("broken", f"broken_estimators:{broken}"))
+        CHECKS[name](algorithm("broken", f"broken_estimators:{broken}", space=SPACE))
     assert told in str(caught.value)
 
 
@@ -42,7 +45,9 @@ def test_every_check_is_broken_once_and_applies_by_task():
     assert set(BREAKERS) == set(CHECKS)
     assert len(list(checks_of(FINE))) == len(CHECKS)
     assert {check.__name__ for check in checks_of(MLP)} == {
-        name for name in CHECKS if "regression" not in name and "forecast" not in name
+        name
+        for name in CHECKS
+        if not any(word in name for word in ("regression", "forecast", "space"))
     }
 
 

@@ -1,15 +1,20 @@
 """Check cells, the catalog's product, and what makes an id and a seed."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from harness.catalog.algorithms import ALGORITHMS, NEURAL
+from harness.arguments import PRUNERS, SAMPLERS
+from harness.catalog.algorithms import ALGORITHMS, NEURAL, TASKS
 from harness.catalog.datasets import OWN_FOLDER, find_datasets
 from harness.catalog.product import Catalog, load_catalog, select_cells
+from harness.catalog.spaces import SVM_SPACE
 from harness.markers import MatrixMarker
 from harness.options import Settings
-from ml.core.contracts import DescriptorData, DistillRequest, TrainRequest
+from ml.core.contracts import DescriptorData, DistillRequest, SweepRequest, TrainRequest
+from ml.core.trials import Pruner, Sampler
 
 pytestmark = pytest.mark.unit
 
@@ -116,6 +121,54 @@ def test_an_algorithm_has_teachers_where_it_distils_and_only_there():
     for algorithm in ALGORITHMS:
         assert (algorithm.modes == ("distill",)) == bool(algorithm.teachers)
         assert "distill" in algorithm.modes or algorithm.modes == ("train",)
+
+
+def test_a_sweep_has_to_be_asked_for_by_its_mode(catalog):
+    assert catalog.choices["mode"] == ("train", "sweep", "distill")
+    wine = MatrixMarker(dataset=("wine",), framework=("sklearn", "pytorch"))
+    modes = [cell.mode for cell in select_cells(catalog, wine, SETTINGS)]
+    assert (modes.count("train"), modes.count("distill"), modes.count("sweep")) == (12, 2, 0)
+    swept = select_cells(catalog, replace(wine, mode=("sweep",)), SETTINGS)
+    assert [cell.id for cell in swept if "mlp" in cell.id] == [
+        "wine-mlp-sklearn-sweep",
+        "wine-mlp-pytorch-sweep",
+    ]
+    assert {cell.algorithm for cell in swept}.isdisjoint({"dummy", "student", "student_of_two"})
+    assert len(swept) == 11
+    both = select_cells(catalog, replace(wine, mode=("sweep", "train")), SETTINGS)
+    assert len(both) == 23
+
+
+def test_every_algorithm_but_the_baseline_and_students_has_a_space():
+    without = {a.id for a in ALGORITHMS if a.space is None}
+    assert without == {"dummy", "student", "student_of_two"}
+    for task in TASKS:
+        names = [(a.id, a.framework) for a in ALGORITHMS if task in a.tasks]
+        assert len(set(names)) == len(names)
+
+
+def test_a_sweep_is_asked_for_with_the_limits_of_the_session(catalog):
+    settings = SETTINGS._replace(
+        trials=7, sampler="gp", pruner="wilcoxon", folds=4, sweep_seconds=12.5
+    )
+    marker = MatrixMarker(dataset=("wine",), mode=("sweep",), algorithm=("svm",))
+    [cell] = select_cells(catalog, marker, settings)
+    request = SweepRequest.model_validate_json(cell.to_request().model_dump_json())
+    assert request == cell.to_request()
+    assert (request.id, request.budget.rows) == ("wine-svm-sklearn-sweep", 3_000)
+    sweep = request.sweep
+    assert sweep.space == SVM_SPACE
+    assert (sweep.trials, sweep.sampler, sweep.pruner, sweep.folds) == (7, "gp", "wilcoxon", 4)
+    assert (sweep.seconds, sweep.journal) == (12.5, None)
+    marker = replace(marker, mode=("train",))
+    [trained] = select_cells(catalog, marker, settings)
+    assert (trained.seed, trained.model, trained.sweep) == (cell.seed, cell.model, None)
+    assert type(trained.to_request()) is TrainRequest
+
+
+def test_the_choices_of_the_options_are_those_of_a_sweep():
+    assert get_args(Sampler) == SAMPLERS
+    assert get_args(Pruner) == PRUNERS
 
 
 def test_two_folders_with_one_id_are_reported_and_the_first_stays(tmp_path):

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from contract_documents import DOCUMENTS, FAILURE, REPLICATE, REQUEST, RESULT
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ml.core import contracts
@@ -14,7 +15,6 @@ from ml.core.contracts import (
     NetworkSpec,
     Outcome,
     ReplicateResult,
-    SweepRequest,
     Timings,
     TrainRequest,
     TrainResult,
@@ -30,187 +30,6 @@ from ml.core.errors import (
 
 pytestmark = pytest.mark.unit
 
-REQUEST = {
-    "schema_version": 1,
-    "id": "cell",
-    "data": {
-        "kind": "inline",
-        "id": "tiny",
-        "task": "forecasting",
-        "target": "y",
-        "columns": {"t": [1, 2, 3], "y": [0.5, None, True], "c": ["a", "ü", None]},
-        "positive": None,
-        "split": {"rule": "time", "column": "t", "test_fraction": 0.2, "validation_fraction": 0.1},
-        "forecast": {"period": "step", "season": 7, "horizon": 1, "series": None, "lags": [1, 7]},
-    },
-    "model": {
-        "kind": "network",
-        "architecture": "mlp",
-        "hidden": [3, 2],
-        "width": 12,
-        "activation": "tanh",
-        "norm": "batch",
-        "dropout": 0.25,
-        "kernel_size": 5,
-        "cell": "lstm",
-        "heads": 3,
-        "tokens": 7,
-        "optimizer": {
-            "name": "sgd",
-            "learning_rate": 0.1,
-            "beta1": 0.8,
-            "beta2": 0.99,
-            "epsilon": 1e-7,
-            "momentum": 0.5,
-            "weight_decay": 0.01,
-        },
-        "schedule": {"name": "step", "warmup": 0.5, "final": 0.1, "every": 3, "factor": 0.9},
-        "class_weight": "balanced",
-        "epochs": 2,
-        "batch_size": 5,
-        "patience": 0,
-    },
-    "preprocessing": {"encoding": "ordinal", "max_levels": 9, "scale": False},
-    "seed": 2**63 - 1,
-    "replicates": 2,
-    "budget": {"rows": 100, "seconds": 1.5},
-    "runtime": {
-        "device": "cuda",
-        "threads": 512,
-        "deterministic": False,
-        "compilation": "never",
-        "models_at_once": 4,
-    },
-    "artifact_dir": "out",
-    "checkpoint": {"folder": "kept", "every_epochs": 5, "every_seconds": 0.5},
-}
-REPLICATE = {
-    "index": 0,
-    "split_sha256": "ab",
-    "train_rows": 2,
-    "validation_rows": 0,
-    "test_rows": 1,
-    "features": 3,
-    "metrics": {"rmse": 1.5},
-    "baseline": {"rmse": 2.5},
-    "undefined": {"r2": "one row"},
-    "epochs": 2,
-    "best_epoch": 1,
-    "updates": 4,
-    "resumed_epochs": 1,
-    "stopped": "early_stopping",
-    "history": {"train": [0.1, 1e-300], "validation": [0.1, 0.30000000000000004]},
-    "timings": {"load": 0.0, "prepare": 0.5, "fit": 0.25, "predict": 0.125, "score": 1.0},
-}
-RESULT = {
-    "schema_version": 1,
-    "status": "ok",
-    "id": "cell",
-    "framework": "pytorch",
-    "data": {
-        "id": "tiny",
-        "task": "regression",
-        "content_sha256": "cd",
-        "numeric": 1,
-        "categorical": 2,
-        "classes": [],
-        "sample": {"method": "newest", "rows": 3, "rows_total": 9, "rows_sha256": "ef"},
-    },
-    "metric": "rmse",
-    "greater_is_better": False,
-    "replicates": [REPLICATE],
-    "parameters": 4,
-    "timings": REPLICATE["timings"],
-    "parity": {
-        "rows_sha256": "01",
-        "rungs": {"forward": [0.5, -1e-30], "loss_1": [0.25]},
-        "sizes": {},
-    },
-    "rows_per_second": 1e6,
-    "peak_memory_bytes": 2**40,
-    "calibration_seconds": 0.25,
-    "artifact_bytes": 0,
-    "artifact": None,
-    "distillation": None,
-    "sweep": None,
-    "warnings": ["slow"],
-    "versions": {"numpy": "2"},
-    "threads": 1,
-    "device": "cuda:0",
-}
-FAILURE = {
-    "schema_version": 1,
-    "status": "error",
-    "id": "cell",
-    "outcome": "diverged",
-    "error": {
-        "code": "loss_not_finite",
-        "message": "the loss became nan",
-        "field": "model",
-        "expected": "a number",
-        "received": "nan",
-        "remedy": "lower it",
-        "detail": None,
-    },
-}
-SWEEP = {
-    "space": {
-        "optimizer.learning_rate": {"kind": "float", "low": 1e-4, "high": 0.1, "log": True},
-        "batch_size": {"kind": "int", "low": 8, "high": 64, "step": 8, "log": False},
-        "hidden": {"kind": "choice", "values": [[4, 2], [8], []]},
-        "norm": {"kind": "choice", "values": ["none", "batch"]},
-    },
-    "sampler": "gp",
-    "pruner": "wilcoxon",
-    "trials": 9,
-    "epochs": 100,
-    "seconds": 1.5,
-    "patience": 3,
-    "batch": 2,
-    "folds": 5,
-    "journal": "trials.jsonl",
-}
-TRIALS = [
-    {
-        "index": 0,
-        "settings": {"optimizer.learning_rate": 0.001, "hidden": [4, 2], "norm": "none"},
-        "outcome": "ok",
-        "reason": "",
-        "value": 0.1,
-        "steps": [[1, 0.30000000000000004], [2, 0.1]],
-        "epochs": 2,
-        "seconds": 0.5,
-    },
-    {
-        "index": 1,
-        "settings": {"optimizer.learning_rate": 0.1, "hidden": [], "norm": True},
-        "outcome": "diverged",
-        "reason": "the loss became nan",
-        "value": None,
-        "steps": [],
-        "epochs": 1,
-        "seconds": 0.0,
-    },
-]
-SWEPT = {
-    "trials": TRIALS,
-    "best": 0,
-    "validation_rows": 2,
-    "default_metrics": [{"rmse": 2.0}],
-    "importance": {"norm": 0.25, "hidden": 0.75},
-    "importance_method": "fANOVA",
-    "ended": "patience",
-    "resumed_trials": 1,
-    "epochs": 3,
-    "seconds": 0.75,
-}
-DOCUMENTS = {
-    "request": (TrainRequest, REQUEST),
-    "sweep": (SweepRequest, {**REQUEST, "sweep": SWEEP}),
-    "result": (TrainResult, RESULT),
-    "swept": (TrainResult, {**RESULT, "sweep": SWEPT}),
-    "failure": (Failure, FAILURE),
-}
 MODELS = [
     value
     for value in vars(contracts).values()

@@ -74,7 +74,7 @@ def test_what_the_clock_stopped_is_no_value_to_compare(tmp_path, capsys):
     assert run(capsys, "trends", "--reports", reports)[1].count("\n") == 1
     _, out, _ = run(capsys, "history", cell, "--reports", reports)
     assert out.splitlines()[0].endswith("3 values")
-    assert out.splitlines()[4].endswith("a replicate was stopped by its time budget")
+    assert out.splitlines()[4].endswith("the clock stopped a replicate or a search")
 
 
 def test_a_run_of_another_budget_is_not_compared(tmp_path, capsys):

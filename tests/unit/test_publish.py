@@ -10,7 +10,7 @@ from harness.report.site import write_site
 from harness.store.baselines import Band, write_baselines
 from harness.store.index import open_index
 from harness.store.journal import JOURNAL, read_run
-from harness.store.record import Resumed, TestLine
+from harness.store.record import Rerun, Resumed, TestLine
 
 pytestmark = pytest.mark.unit
 
@@ -82,6 +82,46 @@ def test_a_change_up_to_the_accepted_run_is_told_no_longer(reports):
     for cell, measure in told:
         shown = {one["measure"]: one for one in read_cell(reports, cell)["measures"]}
         assert shown[measure]["trend"]["state"] == "unchanged"
+
+
+def test_what_a_session_has_judged_is_judged_once_and_again_where_it_changed(reports, monkeypatch):
+    import harness.trends.gather as gather
+
+    judged, genuine = [], gather.judge_series
+    monkeypatch.setattr(gather, "_judged", {})
+    monkeypatch.setattr(
+        gather,
+        "judge_series",
+        lambda one, *rest, **more: (
+            judged.append((one.cell, one.measure)) or genuine(one, *rest, **more)
+        ),
+    )
+    with open_index(reports) as index:
+        first = {(one.cell, one.measure): trend for one, trend in gather.judge_all(index)}
+        assert sorted(judged) == sorted(first)
+        judged.clear()
+        again = {(one.cell, one.measure): trend for one, trend in gather.judge_all(index)}
+        assert judged == []
+        assert again == first
+    (newest, *_) = sorted((reports / "runs").iterdir(), reverse=True)
+    cell = read_run(newest).records[0].cell
+    rerun = Rerun(
+        cell=cell,
+        started="2026-02-07T03:00:00.000+00:00",
+        outcome="ok",
+        seconds=1.0,
+        measures={"fit": 1.0},
+        calibration_seconds=0.1,
+    )
+    with (newest / JOURNAL).open("a") as file:
+        file.write(rerun.model_dump_json() + "\n")
+    publish(reports)
+    assert set(judged) == {(cell, "score"), (cell, "fit"), (cell, "peak_memory")}
+    judged.clear()
+    # A level that was accepted is another question.
+    with open_index(reports) as index:
+        list(gather.judge_all(index, {(cell, "fit"): newest.name}))
+    assert judged == [(cell, "fit")]
 
 
 def cells_of(reports):

@@ -3,7 +3,7 @@ import re
 import pytest
 from report_fixture import HOSTILE, make_hostile, make_record, make_run, make_score
 
-from harness.report.summary import MOST_ROWS, choose_base, compare_runs, escape, write_summary
+from harness.report.summary import MOST_ROWS, choose_base, compare_records, escape, write_summary
 from harness.store.record import End, TestLine
 
 pytestmark = pytest.mark.unit
@@ -58,16 +58,17 @@ def run(tmp_path):
 
 
 def test_changes_are_told_apart(run, base):
-    changes = compare_runs(run, base)
-    assert [record.dataset for record in changes.newly_failing] == ["breaks"]
+    changes = compare_records(run, base)
+    assert [one.cell.partition("-")[0] for one in changes.newly_failing] == ["breaks"]
     assert [cell.partition("-")[0] for cell in changes.fixed] == ["mends"]
     assert [
         (one.cell.partition("-")[0], one.before, one.after, one.spread, one.improved)
         for one in changes.metrics
+        if one.beyond
     ] == [
-        ("better", 0.8, 0.82, 0.01, True),
         ("worse", 2.0, 2.5, 0.01, False),
         ("elsewhere", 0.8, 0.7, 0.01, False),
+        ("better", 0.8, 0.82, 0.01, True),
     ]
     assert changes.appeared == ("fresh-mlp-pytorch-train",)
     assert changes.vanished == ("gone-mlp-pytorch-train",)
@@ -110,9 +111,9 @@ def test_the_summary_reads_from_the_totals_to_the_report(run, base):
         "",
         "| cell | metric | before | now | spread |  |",
         "| --- | --- | --- | --- | --- | --- |",
-        r"| better-mlp-pytorch-train | roc\_auc | 0.8000 | 0.8200 | 0.0100 | better |",
         r"| worse-mlp-pytorch-train | roc\_auc | 2.000 | 2.500 | 0.0100 | worse |",
         r"| elsewhere-mlp-pytorch-train | roc\_auc | 0.8000 | 0.7000 | 0.0100 | worse |",
+        r"| better-mlp-pytorch-train | roc\_auc | 0.8000 | 0.8200 | 0.0100 | better |",
         "",
         "<details><summary>1 cell fixed</summary>",
         "",

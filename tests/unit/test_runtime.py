@@ -43,6 +43,12 @@ def test_the_keys_are_the_fields_of_the_runtime_and_nothing_given_is_the_default
     }
 
 
+def test_a_key_of_several_words_is_told_as_it_is_given(tmp_path):
+    assert read(tmp_path, {"MLMATRIX_MODELS_AT_ONCE": "8"}).models_at_once == 8
+    with pytest.raises(MatrixError, match=r"--matrix-models-at-once is not valid; .* from 0 to 64"):
+        read(tmp_path, models_at_once="65")
+
+
 @pytest.mark.parametrize(
     ("name", "table"),
     [("mlmatrix.toml", "runtime"), ("pyproject.toml", "tool.mlmatrix.runtime")],

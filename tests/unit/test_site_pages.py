@@ -18,6 +18,7 @@ from site_fixture import (
     WORSE,
     make_hostile_night,
     make_nights,
+    make_series,
     make_trends,
 )
 
@@ -194,7 +195,7 @@ class Links(HTMLParser):
 
 
 def test_every_link_leads_to_a_file_and_its_place(tmp_path, nights):
-    write_site(tmp_path, nights, trends=make_trends(nights))
+    write_site(tmp_path, nights, series=make_series(nights), trends=make_trends(nights))
     # What is not this part's: these two pages come with the datasets and algorithms.
     later = {"datasets.html", "algorithms.html"}
     broken = []
@@ -242,7 +243,7 @@ def test_hostile_names_change_no_element_of_the_site(tmp_path):
     for text in (HOSTILE, "a plain one"):
         reports = tmp_path / str(len(text))
         run, trends = make_hostile_night(reports / "runs" / "20260314-060010-a1b2c3", text)
-        write_site(reports, [run], trends=trends)
+        write_site(reports, [run], series=make_series([run]), trends=trends)
         pages = ("index.html", "runs.html", "cells.html", "cell.html", "compare.html")
         tags = []
         for page in pages:

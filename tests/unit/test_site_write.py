@@ -1,19 +1,18 @@
 import os
 
 import pytest
-from report_fixture import make_run
+from report_fixture import make_record, make_run
 from site_fixture import (
-    ALWAYS,
-    BETTER,
     BROKEN,
     SLOWER,
     make_nights,
+    make_series,
     make_trends,
     name_night,
 )
 
-from harness.report.digest import digest_cell, digest_run, gather_series, read_cells, read_digests
-from harness.report.files import name_file, read_data
+from harness.report.digest import read_digests
+from harness.report.files import name_file, read_data, write_data
 from harness.report.site import PAGES_MADE, write_site
 from harness.store.journal import JOURNAL
 from harness.store.record import Verdict
@@ -29,38 +28,12 @@ def nights(tmp_path):
     return make_nights(tmp_path, 6)
 
 
-def digest_of(run):
-    return digest_run(run, [digest_cell(record) for record in run.records], (0, 0))
-
-
-def digest_cells(run):
-    return {record.cell: digest_cell(record) for record in run.records}
-
-
-def test_a_series_is_gathered_from_digests_without_what_was_reused(tmp_path, nights):
-    write_site(tmp_path, nights)
-    digests = read_digests(tmp_path)
-    assert list(digests) == [run.folder.name for run in nights]
-    oldest_first = list(digests.values())[::-1]
-    series = gather_series((one, read_cells(tmp_path, one)) for one in oldest_first)
-    score = series[SLOWER, "score"]
-    records = [r for run in nights[::-1] for r in run.records if r.cell == SLOWER]
-    assert [point.value for point in score.points] == [r.score.value for r in records]
-    assert len(score.points[0].replicates) == 3
-    assert (score.kind, score.greater_is_better) == ("metric", True)
-    assert series[BETTER, "score"].greater_is_better is False
-    assert series[SLOWER, "peak_memory"].kind == "memory"
-    assert len(series[ALWAYS, "fit"].points) == 4
-    reused = make_run(tmp_path / "r", records[0].model_copy(update={"reused": "x"}))
-    assert gather_series([(digest_of(reused), digest_cells(reused))]) == {}
-
-
 def cell_data(reports, cell):
     return read_data(reports, name_file("cell", cell))
 
 
 def test_a_cell_has_its_series_trends_record_and_siblings(tmp_path, nights):
-    write_site(tmp_path, nights, trends=make_trends(nights))
+    write_site(tmp_path, nights, series=make_series(nights), trends=make_trends(nights))
     data = cell_data(tmp_path, SLOWER)
     assert [measure["measure"] for measure in data["measures"]] == [
         *("score", "fit", "seconds", "peak_memory"),
@@ -82,37 +55,25 @@ def test_a_cell_has_its_series_trends_record_and_siblings(tmp_path, nights):
 
 
 def test_a_cell_tells_when_data_environment_or_request_changed(tmp_path, nights):
-    def find(cell, measure):
-        if (cell, measure) != (SLOWER, "fit"):
-            return None
-        names = ["imported", *(name_night(night) for night in range(3))]
-        points = tuple(
-            Point(name, f"2026-01-{day + 1:02d}", "c" * 40, False, env, data, entry, 1.0)
-            for day, (name, env, data, entry) in enumerate(
-                zip(names, "aabb", "aabb", "aaab", strict=True)
-            )
+    names = ["imported", *(name_night(night) for night in range(3))]
+    points = tuple(
+        Point(name, f"2026-01-{day + 1:02d}", "c" * 40, False, env, data, entry, 1.0)
+        for day, (name, env, data, entry) in enumerate(
+            zip(names, "aabb", "aabb", "aaab", strict=True)
         )
-        return Series(cell, measure, "timing", False, points)
-
-    write_site(tmp_path, nights, series=find)
+    )
+    series = {(SLOWER, "fit"): Series(SLOWER, "fit", "timing", False, points)}
+    write_site(tmp_path, nights, series=series)
     data = cell_data(tmp_path, SLOWER)
     assert data["marks"] == [[2, "data, environment"], [3, "request"]]
     assert data["unlisted"] == {"imported": ["2026-01-01", "c" * 40, False]}
     assert data["runs"][0] == "imported"
 
 
-def test_series_that_are_given_are_shown_and_not_those_of_the_journals(tmp_path, nights):
-    digests = [(digest_of(run), digest_cells(run)) for run in nights[::-1][:2]]
-    series = gather_series(digests)
-    write_site(tmp_path, nights, series=series)
+def test_the_series_that_are_given_are_shown_and_no_others(tmp_path, nights):
+    write_site(tmp_path, nights, series=make_series(nights[-2:]))
     assert len(cell_data(tmp_path, SLOWER)["runs"]) == 2
-    asked = []
-
-    def find(cell, measure):
-        asked.append((cell, measure))
-
-    write_site(tmp_path, nights, series=find, everything=True)
-    assert (SLOWER, "fit") in asked
+    write_site(tmp_path, nights, everything=True)
     assert cell_data(tmp_path, SLOWER)["measures"] == []
 
 
@@ -135,12 +96,9 @@ def test_a_night_reads_its_own_run_and_writes_its_own_cells(tmp_path, nights, mo
     write_site(tmp_path, folders[1:])
     assert read == [folder.name for folder in folders[:0:-1]]
     read.clear()
-    old = tmp_path / "data" / f"{name_file('cell', 'gone-mlp-jax-train')}.js"
-    old.write_text("kept")
-    write_site(tmp_path, folders)
+    write_site(tmp_path, folders, series=make_series(nights))
     assert read == [folders[0].name]
     assert len(cell_data(tmp_path, SLOWER)["runs"]) == 6
-    assert old.read_text() == "kept"
     read.clear()
     assert read_digests(tmp_path)[folders[3].name].summary.totals.cells == 12
     write_journals([make_run(folders[3], *nights[3].records[:5])])
@@ -182,10 +140,43 @@ def test_a_run_that_is_gone_leaves_the_site(tmp_path, nights):
     gone = nights[-1].folder.name
     stems = [name_file(kind, gone) for kind in ("run", "records")]
     assert all((tmp_path / "data" / f"{stem}.js").exists() for stem in stems)
-    write_site(tmp_path, nights[:-1])
+    write_site(tmp_path, nights[:-1], series=make_series(nights[:-1]))
     assert not any((tmp_path / "data" / f"{stem}.js").exists() for stem in stems)
     assert len(cell_data(tmp_path, SLOWER)["runs"]) == 5
     assert gone not in (tmp_path / "runs.html").read_text()
+
+
+def test_what_only_runs_that_are_gone_had_goes_with_them(tmp_path, nights):
+    lost = make_record("lost", verdicts=(PASS,))
+    older = make_run(nights[-1].folder, lost, *nights[-1].records)
+    write_site(tmp_path, [*nights[:-1], older])
+    assert cell_data(tmp_path, lost.cell) is not None
+    write_data(tmp_path, name_file("profile", "lost 12"), {"id": "lost", "content_sha256": "12"})
+    stray = tmp_path / "data" / f"{name_file('records', 'never was')}.js"
+    stray.write_text("")
+    write_site(tmp_path, nights[:-1])
+    left = {path.stem for path in (tmp_path / "data").iterdir()}
+    assert len([stem for stem in left if stem.startswith("cell-")]) == 12
+    assert not any("lost" in stem for stem in left)
+    assert stray.stem not in left
+    assert "lost" not in (tmp_path / "cells.html").read_text()
+
+
+def test_a_cell_whose_newest_run_is_gone_is_shown_as_the_run_before_has_it(tmp_path, nights):
+    seldom = make_record("seldom", verdicts=(PASS,))
+    for place in (0, 3):
+        nights[place] = make_run(nights[place].folder, seldom, *nights[place].records)
+    write_journals(nights)
+    folders = [run.folder for run in nights]
+    write_site(tmp_path, folders, series=make_series(nights))
+    write_site(tmp_path, folders[1:], series=make_series(nights[1:]))
+    assert cell_data(tmp_path, SLOWER)["newest"]["run"] == nights[1].folder.name
+    assert cell_data(tmp_path, seldom.cell)["newest"]["run"] == nights[3].folder.name
+    whole = tmp_path / "whole"
+    write_site(whole, folders[1:], series=make_series(nights[1:]))
+    stems = [path.stem for path in (whole / "data").glob("cell*.js")]
+    assert len(stems) == 14
+    assert [one for one in stems if read_data(tmp_path, one) != read_data(whole, one)] == []
 
 
 def test_pages_of_old_runs_are_not_made_and_the_list_does_not_lead_to_them(tmp_path):

@@ -1,8 +1,14 @@
 from your_project.prototypes import Prototypes
 
 from harness.declare import algorithm, gate
+from ml.core.contracts import FloatRange
 
-PROTOTYPES = algorithm("prototypes", Prototypes(sharpness=0.5), tasks=["classification"])
+PROTOTYPES = algorithm(
+    "prototypes",
+    Prototypes(sharpness=0.5),
+    tasks=["classification"],
+    space={"sharpness": FloatRange(low=0.01, high=10.0, log=True)},
+)
 
 
 def pytest_matrix_datasets():

@@ -1,7 +1,7 @@
 "use strict";
 // The page of one cell: it is named by the fragment, and its data is loaded when it is asked for.
 (() => {
-  const { chart, clearCharts, copyButton, embedded, fragment, load, make, plain, ticks } =
+  const { chart, clearCharts, copyButton, embedded, fragment, load, make, plain, sweep, ticks } =
     window.mlmatrix;
   const { digits, json, losses, phases, section, siblings, verdicts, write } =
     window.mlmatrix.record;
@@ -12,6 +12,8 @@
   const summary = document.getElementById("summary");
   const title = document.getElementById("name");
   const input = document.getElementById("choose");
+  const SWEPT =
+    "Score and fit are those of the tuned model's refits; total and memory are of the whole sweep.";
   let wanted = "";
 
   const date = (moment) => moment.slice(0, 10);
@@ -38,7 +40,14 @@
   function blame(found) {
     if (!found) return "";
     const side = (name, command) =>
-      make("p", { class: "rerun" }, `${name} `, make("code", {}, command), " ", copyButton(command));
+      make(
+        "p",
+        { class: "rerun" },
+        `${name} `,
+        make("code", {}, command),
+        " ",
+        copyButton(command),
+      );
     return make(
       "details",
       { class: "blame" },
@@ -268,10 +277,13 @@
     const charts = [losses(record), phases(record)]
       .filter(Boolean)
       .map((figure) => make("div", { class: "card" }, figure));
+    const swept = sweep(data.newest, record);
     content.replaceChildren(
+      ...(swept ? [swept] : []),
       section(
         "trends",
         "Trends",
+        ...(swept ? [make("p", { class: "calm" }, SWEPT)] : []),
         data.measures.length
           ? make("div", { class: "cards" }, trends)
           : make("p", { class: "calm" }, "No run has a value of this cell yet."),

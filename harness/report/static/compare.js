@@ -1,7 +1,7 @@
 "use strict";
 // Two runs side by side: both are named in the fragment, and loaded when they are chosen.
 (() => {
-  const { embedded, enhanceTable, load, make } = window.mlmatrix;
+  const { embedded, enhanceTable, load, make, sweepsCompared } = window.mlmatrix;
   const runs = embedded("choices");
   const stems = new Map(runs.map(([name, , , stem]) => [name, stem]));
   const content = document.getElementById("content");
@@ -209,6 +209,7 @@
       );
     all.addEventListener("change", fill);
     fill();
+    const sweeps = sweepsCompared(first, second, enhanceTable);
     content.replaceChildren(
       make(
         "section",
@@ -226,6 +227,7 @@
           table,
         ),
       ),
+      ...(sweeps ? [sweeps] : []),
       make(
         "section",
         { "aria-labelledby": "environment" },

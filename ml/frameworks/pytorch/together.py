@@ -26,7 +26,7 @@ from ml.frameworks.pytorch.models import OPS
 from ml.frameworks.pytorch.updates import FlatUpdate, count_updates
 
 # The rows of some updates are gathered at a time, as many as stay near the processor.
-GATHERED_BYTES = 2**21
+GATHERED_BYTES = 2**18
 
 # In floats: a model's weights take a multiple of it, as what is left over of a processor's vectors
 # is computed by other code, with other last bits.

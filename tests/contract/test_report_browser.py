@@ -1,3 +1,5 @@
+"""Read a run's page and choose a dataset in a real browser, as a person would."""
+
 import json
 import shutil
 
@@ -7,7 +9,7 @@ from report_matrix import make_matrix
 
 from harness.report.site import write_site
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.contract
 
 CELL = "wine-mlp-pytorch-train"
 CONTRASTS = """() => {
@@ -250,3 +252,32 @@ def test_a_phone_scrolls_tables_and_not_the_page(visit, site):
     last.scroll_into_view_if_needed()
     box = last.bounding_box()
     assert box["x"] + box["width"] <= 390
+
+
+def test_the_combobox_filters_and_chooses_by_keyboard(visit, site):
+    opened = visit(site.parents[2] / "datasets.html")
+    page = opened.page
+    box = page.get_by_role("combobox", name="Dataset")
+    options = page.get_by_role("listbox", name="Datasets").get_by_role("option")
+    assert box.get_attribute("aria-expanded") == "false"
+    box.focus()
+    page.keyboard.press("ArrowDown")
+    assert box.get_attribute("aria-expanded") == "true"
+    assert options.count() == 21
+    first = box.get_attribute("aria-activedescendant")
+    assert page.locator(f"#{first}").get_attribute("data-name") == "ames"
+    page.keyboard.press("ArrowUp")
+    last = page.locator(f"#{box.get_attribute('aria-activedescendant')}")
+    assert last.get_attribute("data-name") == "wine"
+    page.keyboard.press("Escape")
+    assert box.get_attribute("aria-expanded") == "false"
+    assert box.get_attribute("aria-activedescendant") is None
+    page.keyboard.type("credit class")
+    names = options.filter(visible=True).locator("span").all_text_contents()
+    assert names == ["give_me_some_credit", "pakdd2009_credit"]
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/dataset-pakdd2009_credit-*.html")
+    assert page.locator("h1").text_content() == "pakdd2009_credit"
+    assert page.get_by_role("combobox").input_value() == "pakdd2009_credit"
+    assert opened.messages == []
