@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,7 +39,7 @@ from ml.core.fitting import (
     fit_prepared,
     prepare_split,
 )
-from ml.core.learner import Adapter, Draws, Floats64, Member, Part
+from ml.core.learner import Adapter, Cohort, Draws, Floats64, Member, Part
 from ml.core.loop import Keeper
 from ml.core.memory import peak_bytes, reset_peak
 from ml.core.metrics import Judge, primary_metric
@@ -199,9 +200,23 @@ def _run_replicates(
         rounds = math.ceil(left / _count_at_once(request, adapter, ready[0]))
         for later in range(index + 1, index + math.ceil(left / rounds)):
             ready.append(_prepare_replicate(request, adapter, table, later, guide))
-        for one, fitted in zip(ready, _fit_replicates(request, adapter, ready), strict=True):
-            yield _score_replicate(request, table, one, fitted, guide)
+        cohort = _train(request, adapter, ready) if len(ready) > 1 else None
+        for place, one in enumerate(ready):
+            with _named(one.index):
+                fitted = _fit_replicate(request, adapter, one, cohort, place)
+                replicate = _score_replicate(request, table, one, fitted, guide)
+            yield replicate
         index += len(ready)
+
+
+@contextmanager
+def _named(index: int) -> Iterator[None]:
+    """Say of a divergence which replicate it was."""
+    try:
+        yield
+    except TrainingDiverged as problem:
+        problem.message = f"replicate {index}: {problem.message}"
+        raise
 
 
 def _prepare_replicate(
@@ -213,7 +228,8 @@ def _prepare_replicate(
         place = 0 if isinstance(request, SweepRequest) else index
         split = split_rows(table, request.seed, place, validation=adapter.uses_validation)
         check_classes(table, split, index)
-    lesson = guide.teach(table, split, index) if guide else None
+    with _named(index):
+        lesson = guide.teach(table, split, index) if guide else None
     prepared = prepare_split(request, table, split, watch, lesson)
     keep = _keep(request, adapter, table, split, index)
     return _Ready(index, watch, split, prepared, _draw(request, index), keep)
@@ -239,30 +255,26 @@ def _member(request: TrainRequest, spec: NetworkSpec, ready: _Ready) -> Member:
     return Member(spec, prepared.problem, prepared.train, prepared.held, ready.draws, seconds)
 
 
-def _fit_replicates(
-    request: TrainRequest, adapter: Adapter, ready: Sequence[_Ready]
-) -> Iterator[FittedModel]:
-    """Yield the fitted models; raises the problem of the first that has one."""
-    seconds = request.budget.seconds / request.replicates
-    cohort = None
-    if len(ready) > 1:
-        assert adapter.open_cohort is not None
-        assert isinstance(request.model, NetworkSpec)
-        members = [_member(request, request.model, one) for one in ready]
-        cohort = adapter.open_cohort(members, len(members))
-        cohort.advance(dict.fromkeys(range(len(members)), request.model.epochs))
-    for place, one in enumerate(ready):
-        try:
-            if cohort is None:
-                yield fit_prepared(
-                    request, adapter, one.prepared, one.draws, seconds, one.watch, one.keep
-                )
-            else:
-                one.watch.seconds["fit"] = cohort.seconds(place)
-                yield FittedModel.of(one.prepared, cohort.learner(place), cohort.report(place))
-        except TrainingDiverged as problem:
-            problem.message = f"replicate {one.index}: {problem.message}"
-            raise
+def _train(request: TrainRequest, adapter: Adapter, ready: Sequence[_Ready]) -> Cohort:
+    """Train several replicates at once."""
+    assert adapter.open_cohort is not None
+    assert isinstance(request.model, NetworkSpec)
+    members = [_member(request, request.model, one) for one in ready]
+    cohort = adapter.open_cohort(members, len(members))
+    cohort.advance(dict.fromkeys(range(len(members)), request.model.epochs))
+    return cohort
+
+
+def _fit_replicate(
+    request: TrainRequest, adapter: Adapter, ready: _Ready, cohort: Cohort | None, place: int
+) -> FittedModel:
+    """Return the fitted model of a replicate, out of the cohort where it was trained in one."""
+    prepared, watch = ready.prepared, ready.watch
+    if cohort is None:
+        seconds = request.budget.seconds / request.replicates
+        return fit_prepared(request, adapter, prepared, ready.draws, seconds, watch, ready.keep)
+    watch.seconds["fit"] = cohort.seconds(place)
+    return FittedModel.of(prepared, cohort.learner(place), cohort.report(place))
 
 
 def _score_replicate(

@@ -145,7 +145,7 @@ def reference_of(spec, problem, part):
     features = part.features.astype(np.float64)
     outputs = forward(Pass(NUMPY, spec, weights), problem, features[:64])
     run = Pass(NUMPY, spec, weights, training=True, key=key)
-    examples, _ = learner._examples(part, None)
+    examples = learner.start(part, None, make_draws()).train
     raw = forward(run, problem, features[batch])
     losses = objective(
         problem, partial(row_loss, NUMPY), raw, examples.targets[batch].astype(np.float64)

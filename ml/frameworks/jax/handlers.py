@@ -13,11 +13,12 @@ from typing import Any
 import jax
 from jax._src import xla_bridge
 
-from ml.core.cohort import NetworkCohort
+from ml.core.cohort import NetworkCohort, count_at_once
 from ml.core.contracts import NetworkSpec, RuntimeSpec
 from ml.core.handling import handle_status, handle_train
 from ml.core.learner import Adapter, fixed_at_start, no_such_device
 from ml.core.networks import network_factory
+from ml.frameworks.jax.grouping import TOGETHER
 from ml.frameworks.jax.trainer import JaxStepper
 
 DETERMINISTIC_FLAG = "--xla_gpu_deterministic_ops=true"
@@ -137,7 +138,8 @@ ADAPTER = Adapter(
     versions=lambda: {"jax": jax.__version__},
     devices=_devices,
     device=_device,
-    open_cohort=partial(NetworkCohort, _make_learner, None),
+    open_cohort=partial(NetworkCohort, _make_learner, TOGETHER),
+    models_at_once=partial(count_at_once, TOGETHER),
 )
 
 

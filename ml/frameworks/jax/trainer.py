@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from ml.core.architectures import Pass, declare, forward, merge, unflatten
 from ml.core.batches import EpochPlan, Widening, join_blocks, plan_epoch, stage_blocks, stage_rows
 from ml.core.learner import Floats32, Problem
 from ml.core.loop import TrainingState
+from ml.core.networks import Start
 from ml.core.objective import Examples, objective
 from ml.core.ops import row_loss
 from ml.core.optimizers import compiled_form
@@ -59,13 +60,36 @@ class JaxStepper:
 
     def epoch(self, order: NDArray[np.int64]) -> float:
         """Make one update per batch of rows in this order; return the mean loss over rows."""
-        plan = plan_epoch(self._staged, self._spec, order, self._updates, self._seed)
-        self._updates += plan.updates
+        plan = self.plan(order)
         # The first validation rows are predicted in the same call: each costs a thread's waking.
         self._state, total, self._seen = self._epoch(
             self._state, self._arrays, self._held[:1], *plan
         )
         return float(total) / plan.rows
+
+    def plan(self, order: NDArray[np.int64], *, counts: bool = True) -> EpochPlan:
+        """Lay out the next epoch; where it ``counts``, the one after goes on from there."""
+        plan = plan_epoch(self._staged, self._spec, order, self._updates, self._seed)
+        self._updates += plan.updates if counts else 0
+        return plan
+
+    def release(self) -> tuple[Any, Any, Any]:
+        """Hand over the state, the staged rows and the blocks of the validation rows."""
+        arrays, held = self._arrays, self._held
+        self._arrays, self._held = (), []
+        return self._state, arrays, held
+
+    def take_state(self, state: Any) -> None:
+        """Have these weights and moments, as ``release`` returned them."""
+        self._state = state
+
+    def epochs_function(self) -> Callable[..., Any]:
+        """Return the compiled epoch of several models of this one's form."""
+        return _epochs_function(compiled_form(self._spec), self._widening.problem)
+
+    def join(self, seen: Any, rest: Sequence[Any]) -> Floats32:
+        """Return the outputs for the validation rows, given those of the first block."""
+        return join_blocks((seen, *map(self._predict_block, rest)), self._held_rows)
 
     def predict(self, features: Floats32) -> Floats32:
         """Return the raw outputs [n, outputs]."""
@@ -73,8 +97,7 @@ class JaxStepper:
 
     def validate(self) -> Floats32:
         """Return the raw outputs for the validation rows that were staged, after an epoch."""
-        rest = map(self._predict_block, self._held[1:])
-        return join_blocks((*self._seen, *rest), self._held_rows)
+        return self.join(self._seen[0], self._held[1:])
 
     def _predict_block(self, block: Any) -> Any:
         return self._predict(self._state[:2], block)
@@ -112,6 +135,71 @@ class JaxStepper:
         self.load_weights(state.weights)
 
 
+class JaxSteppers:
+    """Take the epochs of several networks of one form; see ``ml.core.loop.Steppers``.
+
+    States and rows have a leading axis of models, over which one compiled epoch is mapped. It is
+    compiled for so many models once: those that stand still or have ended are computed along,
+    and keep their state.
+    """
+
+    def __init__(self, starts: Mapping[int, Start]) -> None:
+        self._models = {
+            index: JaxStepper(start.spec, start.problem, start.weights, start.seed)
+            for index, start in starts.items()
+        }
+        for index, start in starts.items():
+            held = start.validation.features if start.validation else None
+            self._models[index].stage(start.train, held)
+        models = list(self._models.values())
+        self._state, self._arrays, self._held = (
+            jax.tree.map(lambda *rows: jnp.stack(rows), *parts)
+            for parts in zip(*(model.release() for model in models), strict=True)
+        )
+        self._epoch = models[0].epochs_function()
+        self._places = {index: place for place, index in enumerate(self._models)}
+
+    def epoch(self, orders: Mapping[int, NDArray[np.int64]]) -> Mapping[int, float]:
+        """Train these models for an epoch; the others stand still."""
+        some = next(iter(orders.values()))
+        plans = [
+            model.plan(orders.get(index, some), counts=index in orders)
+            for index, model in self._models.items()
+        ]
+        # Members of one shape have as many updates, so that the loop has one end for all.
+        updates = plans[0].updates
+        *mapped, _ = (np.stack(parts) for parts in zip(*plans, strict=True))
+        active = np.array([index in orders for index in self._models])
+        self._state, totals, self._seen = self._epoch(
+            self._state, self._arrays, self._held[:1], active, updates, *mapped
+        )
+        losses = np.asarray(totals)
+        return {i: float(losses[self._places[i]]) / len(order) for i, order in orders.items()}
+
+    def validate(self, indices: Sequence[int]) -> Mapping[int, Floats32]:
+        """Return the raw outputs of these models for their validation rows, after an epoch."""
+        seen = [np.asarray(block) for block in self._seen]
+        outputs = {}
+        for index in indices:
+            place = self._places[index]
+            rest = [block[place] for block in self._held[1:]]
+            model = self._load(index)
+            outputs[index] = model.join(seen[0][place], rest)
+        return outputs
+
+    def weights(self, index: int) -> list[Floats32]:
+        """Return copies of a model's weights."""
+        return self._load(index).weights()
+
+    def release(self, index: int) -> None:
+        """Do nothing: what is compiled is for all models."""
+
+    def _load(self, index: int) -> JaxStepper:
+        place = self._places[index]
+        self._models[index].take_state(jax.tree.map(lambda part: part[place], self._state))
+        return self._models[index]
+
+
 class Network(NamedTuple):
     """Tell which weights are trained, and the shapes of those that are and are not."""
 
@@ -133,7 +221,29 @@ def _network(spec: NetworkSpec, problem: Problem) -> Network:
 
 @lru_cache(maxsize=128)
 def _epoch_function(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]:
-    """Return a compiled epoch: the flat state in, the new one and the summed loss out.
+    """Return a compiled epoch of one model."""
+    compiled: Callable[..., Any] = jax.jit(_make_epoch(spec, problem), donate_argnums=0)
+    return compiled
+
+
+@lru_cache(maxsize=128)
+def _epochs_function(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]:
+    """Return a compiled epoch of several models, of which those that are active move."""
+    epoch = _make_epoch(spec, problem)
+
+    def move(state: Any, arrays: Any, held: Any, active: Any, updates: Any, *plan: Any) -> Any:
+        moved, total, _ = epoch(state, arrays, [], *plan, updates)
+        kept = jax.tree.map(lambda new, old: jnp.where(active, new, old), moved, state)
+        predict = _predict_function(spec, problem)
+        return kept, total, [predict(kept[:2], block) for block in held]
+
+    axes = (0, 0, 0, 0, None, 0, 0, 0, 0)
+    compiled: Callable[..., Any] = jax.jit(jax.vmap(move, in_axes=axes))
+    return compiled
+
+
+def _make_epoch(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]:
+    """Return an epoch: the flat state in, the new one and the summed loss out.
 
     Blocks of features that are held back are predicted in the end.
     """
@@ -177,8 +287,7 @@ def _epoch_function(spec: NetworkSpec, problem: Problem) -> Callable[..., Any]:
         state, total = jax.lax.fori_loop(0, updates, update, (state, 0.0))
         return state, total, [predict(state[:2], block) for block in held]
 
-    compiled: Callable[..., Any] = jax.jit(epoch, donate_argnums=0)
-    return compiled
+    return epoch
 
 
 @lru_cache(maxsize=128)

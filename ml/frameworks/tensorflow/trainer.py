@@ -37,7 +37,9 @@ class TensorFlowStepper:
 
     An epoch is one call of a graph that loops over the batches and gathers each by its row
     indices. Graphs are kept by form and the padded shapes of the data, so that later replicates
-    and cells of the same form and shapes do not trace again.
+    and cells of the same form and shapes do not trace again. Members of a cohort train one by
+    one: a compiled epoch leaves nothing between its products that more models could share, and
+    the graph updates variables in place, which cannot be mapped over several.
     """
 
     def __init__(
