@@ -76,6 +76,18 @@ def schedule_shares(spec: NetworkSpec, steps: Floats64, per_epoch: int) -> Float
     return np.asarray(rising * falling)
 
 
+def plan_rates(spec: NetworkSpec, done: int, updates: int, per_epoch: int) -> Floats32:
+    """Return the learning rates of the updates after ``done``, ``per_epoch`` being an epoch."""
+    if spec.schedule.name == "constant" and not spec.schedule.warmup:
+        shares = np.ones(updates)
+    else:
+        steps = np.arange(done + 1, done + updates + 1, dtype=np.float64)
+        shares = schedule_shares(spec, steps, per_epoch)
+    # A rate beyond float32 becomes infinite here, and a divergence in the loop.
+    with np.errstate(over="ignore"):
+        return (spec.optimizer.learning_rate * shares).astype(np.float32)
+
+
 def plan_updates(spec: NetworkSpec, done: int, updates: int, per_epoch: int, seed: int) -> Updates:
     """Return what the updates after ``done`` need, ``per_epoch`` of them being an epoch."""
     optimizer = spec.optimizer

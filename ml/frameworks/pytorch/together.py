@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ml.core.architectures import declare
-from ml.core.learner import Distillation, Floats32, Problem
+from ml.core.learner import Floats32, Problem
 from ml.core.loop import TrainingState
 from ml.core.objective import Examples, objective, objective_gradient
-from ml.core.ops import keep_places, least_bits, place_key, row_gradient, row_loss
-from ml.core.optimizers import Updates, plan_updates
+from ml.core.ops import keep_places, least_bits, place_key, row_gradient, row_loss, step_keys
+from ml.core.optimizers import plan_rates
 from ml.core.specs import NetworkSpec
 from ml.frameworks.pytorch.data import to_numpy, to_tensor
 from ml.frameworks.pytorch.dense import DenseNetworks, dropped_widths
+from ml.frameworks.pytorch.joint import VECTOR, each_alone, join_problems, weigh_gradient
 from ml.frameworks.pytorch.models import OPS
-from ml.frameworks.pytorch.updates import FlatUpdate, count_updates
+from ml.frameworks.pytorch.updates import FlatUpdate
 
 # The rows of some updates are gathered at a time, as many as stay near the processor.
 GATHERED_BYTES = 2**18
-
-# In floats: a model's weights take a multiple of it, as what is left over of a processor's vectors
-# is computed by other code, with other last bits.
-VECTOR = 32
 
 Model = tuple[NetworkSpec, Problem, list[Floats32], int]
 
@@ -58,6 +55,13 @@ class _Own:
     def alike(self) -> tuple[str, int, int]:
         """Return what models agree in that are updated alike."""
         return self._rates, self.updates, self.rows
+
+
+class _Plan(NamedTuple):
+    """Hold a model's learning rates by update, and the keys by which it drops values."""
+
+    rates: list[float]
+    keys: NDArray[np.int32] | None
 
 
 class DenseSteppers:
@@ -88,6 +92,7 @@ class DenseSteppers:
         # The features of the validation rows of all models, as soon as they are asked for.
         self._held: torch.Tensor | None = None
         self._moved_by: list[tuple[int, FlatUpdate]] = []
+        self._counts: dict[int, torch.Tensor] = {}
         self._buffers: dict[tuple[str, tuple[int, ...]], torch.Tensor] = {}
         for index, (_, _, weights, _) in models.items():
             self.load_weights(index, weights)
@@ -128,24 +133,19 @@ class DenseSteppers:
         # A place that is no row's holds the first row; what it gives is left out.
         for row, index in enumerate(self._active):
             order[row, : counts[row]] = orders[index]
-        rows = to_tensor(order + np.array([[model.offset] for model in models]))
-        own = to_tensor(order + np.array([[model.first] for model in models]))
+        rows, own = (
+            to_tensor(order + np.array(places)[:, None] if any(places) else order)
+            for places in ([m.offset for m in models], [m.first for m in models])
+        )
         targets = self._targets[own]
         shares = None if self._shares is None else self._shares[own].unsqueeze(2)
         size = self._spec.batch_size
         updates = -(-longest // size)
         plans = _plan(models, updates)
-        moves = [
-            (
-                move,
-                plans[row].learning_rate.tolist(),
-                count_updates(models[row].updates, updates),
-            )
-            for row, move in self._moves(models)
-        ]
-        problem, shared = _joint_problem(models)
+        moves = [(move, plans[row].rates) for row, move in self._moves(models)]
+        problem, shared = join_problems([model.problem for model in models])
         gradient = partial(objective_gradient, problem, self._row_gradient)
-        gradient = partial(_each_alone, gradient) if shared and len(models) > 1 else gradient
+        gradient = partial(each_alone, gradient) if shared and len(models) > 1 else gradient
         outputs = self._buffer("outputs", (len(models), room, self._shapes[-1][0]))
         for update, ((features, masks), given, wanted, share) in enumerate(
             zip(
@@ -157,11 +157,11 @@ class DenseSteppers:
             )
         ):
             if update == 0 or update == updates - 1:
-                count, missing = _count([each - update * size for each in counts], wanted)
-            residual = partial(_residual, gradient, wanted, share, count, missing)
+                count, missing = self._count([each - update * size for each in counts], wanted)
+            residual = partial(weigh_gradient, gradient, wanted, share, count, missing)
             self._networks.learn(features, given, residual, masks)
-            for move, rates, numbers in moves:
-                move.apply(rates[update], numbers[update])
+            for move, rates in moves:
+                move.apply(rates[update])
         for model in models:
             model.updates += updates
         losses = self._losses(models, outputs, targets)
@@ -272,12 +272,13 @@ class DenseSteppers:
                 place = slice(rows[0], rows[-1] + 1)
                 weights, first, second = self._state[:, place]
                 parts = (weights, self._gradient[place], first, second)
-                move = FlatUpdate(models[rows[0]].spec.optimizer, *parts)
+                model = models[rows[0]]
+                move = FlatUpdate(model.spec.optimizer, model.updates, *parts)
                 self._moved_by.append((rows[0], move))
         return self._moved_by
 
     def _batches(
-        self, models: list[_Own], rows: torch.Tensor, plans: list[Updates]
+        self, models: list[_Own], rows: torch.Tensor, plans: list[_Plan]
     ) -> Iterator[tuple[torch.Tensor, list[torch.Tensor]]]:
         """Yield the features [K, n, inputs] and the masks of each update, gathered by several."""
         size, (count, longest) = self._spec.batch_size, rows.shape
@@ -311,13 +312,14 @@ class DenseSteppers:
         return self._buffers[name, shape]
 
     def _masks(
-        self, models: list[_Own], plans: list[Updates], place: slice, rows: int
+        self, models: list[_Own], plans: list[_Plan], place: slice, rows: int
     ) -> list[list[torch.Tensor]]:
         """Return what multiplies each hidden layer's outputs [K, rows, width], by update."""
         widths = dropped_widths(self._spec)
         if not widths:
             return [[]] * (place.stop - place.start)
-        keys = to_tensor(np.stack([plan.keys[place] for plan in plans], 1))[:, :, None, None]
+        drawn = [plan.keys[place] for plan in plans if plan.keys is not None]
+        keys = to_tensor(np.stack(drawn, 1))[:, :, None, None]
         rates = [model.spec.dropout for model in models]
         least = torch.tensor([least_bits(rate) for rate in rates], dtype=torch.int32)
         scales = torch.tensor([1 / (1 - rate) for rate in rates])[:, None, None]
@@ -328,10 +330,27 @@ class DenseSteppers:
             layers.append(kept.mul_(scales).unbind())
         return [list(masks) for masks in zip(*layers, strict=True)]
 
+    def _count(
+        self, left: list[int], wanted: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return how many rows of a batch each model has, and which it has not, if these differ.
+
+        ``left`` counts the rows that each model has yet to see.
+        """
+        size = wanted.shape[1]
+        present = [min(count, size) for count in left]
+        if min(present) == size:
+            # As a tensor, so that it is not made one at each division.
+            if size not in self._counts:
+                self._counts[size] = torch.tensor(float(size))
+            return self._counts[size], None
+        counts = torch.tensor(present)[:, None, None]
+        return counts, torch.arange(size)[None, :, None] >= counts
+
     def _losses(self, models: list[_Own], outputs: torch.Tensor, targets: Any) -> torch.Tensor:
         """Return each row's loss [K, n]."""
         problems = [model.problem for model in models]
-        if _joint_problem(models)[1]:
+        if join_problems(problems)[1]:
             given, wanted = outputs.flatten(0, 1), targets.flatten(0, 1)
             losses: torch.Tensor = objective(problems[0], self._row_loss, given, wanted)
             return losses.view(outputs.shape[:2])
@@ -347,63 +366,15 @@ def _join(arrays: Sequence[Floats32]) -> torch.Tensor:
     return to_tensor(arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
 
 
-def _plan(models: list[_Own], updates: int) -> list[Updates]:
-    """Return each model's updates of an epoch."""
-    known: dict[Any, Updates] = {}
+def _plan(models: list[_Own], updates: int) -> list[_Plan]:
+    """Return each model's learning rates and keys in the updates of an epoch."""
+    known: dict[Any, list[float]] = {}
+    plans = []
     for model in models:
-        key = (model.alike, model.seed if model.spec.dropout else 0)
-        if key not in known:
-            per_epoch = -(-model.rows // model.spec.batch_size)
-            known[key] = plan_updates(model.spec, model.updates, updates, per_epoch, model.seed)
-    return [known[model.alike, model.seed if model.spec.dropout else 0] for model in models]
-
-
-def _joint_problem(models: list[_Own]) -> tuple[Problem, bool]:
-    """Return the problem of all models, and whether it is that of each.
-
-    Where students differ in their rules, these are arrays [K, 1, 1].
-    """
-    problems = [model.problem for model in models]
-    rules = [problem.distillation for problem in problems if problem.distillation]
-    if all(rule == rules[0] for rule in rules):
-        return problems[0], True
-    columns = zip(*((rule.temperature, rule.soft_share) for rule in rules), strict=True)
-    joint: Any = [torch.tensor(column)[:, None, None] for column in columns]
-    return replace(problems[0], distillation=Distillation(*joint)), False
-
-
-def _each_alone(gradient: Callable[[Any, Any], Any], outputs: Any, wanted: Any) -> Any:
-    """Return the gradients of several models to the bits that each of them has alone."""
-    if outputs.shape[2] > 1 or outputs.shape[1] % VECTOR == 0:
-        return gradient(outputs, wanted)
-    # What is left over of a processor's vectors has other last bits.
-    parts = zip(outputs.split(1), wanted.split(1), strict=True)
-    return torch.cat([gradient(given, one) for given, one in parts])
-
-
-def _count(left: list[int], wanted: torch.Tensor) -> tuple[Any, torch.Tensor | None]:
-    """Return how many rows of a batch each model has, and which it has not, where these differ.
-
-    ``left`` counts the rows that each model has yet to see.
-    """
-    size = wanted.shape[1]
-    present = [min(count, size) for count in left]
-    if min(present) == size:
-        # As a tensor, so that it is not made one at each division.
-        return torch.tensor(float(size)), None
-    counts = torch.tensor(present)[:, None, None]
-    return counts, torch.arange(size)[None, :, None] >= counts
-
-
-def _residual(
-    gradient: Callable[[Any, Any], Any],
-    wanted: torch.Tensor,
-    share: torch.Tensor | None,
-    count: Any,
-    missing: torch.Tensor | None,
-    outputs: torch.Tensor,
-) -> torch.Tensor:
-    """Return the gradient of each model's mean loss over a batch, by the outputs."""
-    rows: torch.Tensor = gradient(outputs, wanted)
-    rows = rows.div_(count) if share is None else rows.mul_(share / count)
-    return rows if missing is None else rows.masked_fill_(missing, 0)
+        spec, done = model.spec, model.updates
+        if model.alike not in known:
+            per_epoch = -(-model.rows // spec.batch_size)
+            known[model.alike] = plan_rates(spec, done, updates, per_epoch).tolist()
+        keys = step_keys(model.seed, done, updates) if spec.dropout else None
+        plans.append(_Plan(known[model.alike], keys))
+    return plans

@@ -22,7 +22,7 @@ from ml.frameworks.pytorch.dense import is_dense
 from ml.frameworks.pytorch.models import OPS
 from ml.frameworks.pytorch.serialization import export_weights, import_weights
 from ml.frameworks.pytorch.together import DenseSteppers
-from ml.frameworks.pytorch.updates import FlatUpdate, count_updates
+from ml.frameworks.pytorch.updates import FlatUpdate
 
 
 def make_stepper(
@@ -118,19 +118,18 @@ class AutogradStepper:
         updates = -(-len(order) // size)
         plan = plan_updates(self._spec, self._updates, updates, self._per_epoch, self._seed)
         parts = (self._flat, self._gradient, *self._moments)
-        move = FlatUpdate(self._spec.optimizer, *parts)
+        move = FlatUpdate(self._spec.optimizer, self._updates, *parts)
         total: Any = 0.0
-        for batch, wanted, share, rate, key, count in zip(
+        for batch, wanted, share, rate, key in zip(
             features.split(size),
             targets.split(size),
             [None] * updates if shares is None else shares.split(size),
             plan.learning_rate.tolist(),
             plan.keys.tolist(),
-            count_updates(self._updates, updates),
             strict=True,
         ):
             total = total + self._learn(batch, wanted, share, key)
-            move.apply(rate, count)
+            move.apply(rate)
         self._updates += updates
         return float(total) / len(order)
 
