@@ -1,0 +1,162 @@
+"""Look closer at a run's page: rows, squares, keyboard, contrast, a phone."""
+
+import json
+import shutil
+
+import pytest
+from report_fixture import make_run
+from report_matrix import make_matrix
+
+from harness.report.site import write_site
+
+pytestmark = pytest.mark.system
+
+CELL = "wine-mlp-pytorch-train"
+CONTRASTS = """() => {
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = (rgb) => {
+    const [r, g, b] = rgb.map((x) => x / 255)
+      .map((x) => (x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  for (const details of document.querySelectorAll("details")) details.open = true;
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const bad = [];
+  let seen = 0;
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    const skipped = element.closest("script, noscript, select, template");
+    if (skipped || !walker.currentNode.data.trim() || !element.checkVisibility()) continue;
+    let behind = element;
+    while (parse(getComputedStyle(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
+    const colors = [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor];
+    const [one, two] = colors.map((text) => light(parse(text).slice(0, 3)) + 0.05);
+    seen += 1;
+    if (Math.max(one / two, two / one) < 4.5) bad.push(`${element.className}: ${colors}`);
+  }
+  return [seen, [...new Set(bad)]];
+}"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    reports = tmp_path_factory.mktemp("reports")
+    newest = make_matrix(reports / "runs" / "20260314-060010-a1b2c3")
+    older = make_run(reports / "runs" / "20260313-060007-0f9e8d", *newest.records[:20])
+    write_site(reports, [newest, older])
+    return newest.folder / "index.html"
+
+
+def column(page, number):
+    return page.locator(f"#table > tbody > tr:not(.opened) > td:nth-child({number})")
+
+
+def background(page):
+    return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+
+def test_a_text_column_sorts_by_its_words(visit, site):
+    page = visit(site).page
+    page.click("#table thead button:text-is('algorithm')")
+    words = column(page, 3).all_text_contents()
+    assert words == sorted(words)
+    assert words[0] == "dummy"
+    assert words[-1] == "svm"
+
+
+def test_a_row_opens_to_its_replicates_and_its_request(visit, site):
+    page = visit(site).page
+    button = page.locator(f"#cell-{CELL} button")
+    assert button.get_attribute("aria-expanded") == "false"
+    button.click()
+    assert button.get_attribute("aria-expanded") == "true"
+    detail = page.locator(f"#{button.get_attribute('aria-controls')}")
+    assert detail.locator("svg").count() == 3
+    assert detail.locator("svg").first.bounding_box()["height"] > 20
+    replicates, parity = detail.locator("table").all()
+    assert replicates.locator("thead").text_content().count("replicate") == 3
+    assert parity.locator("thead").text_content() == "parity limitwith tensorflowwith jax"
+    assert detail.locator(".key").text_content() == "train validation best epoch"
+    detail.locator("summary").click()
+    (record,) = [r for r in make_matrix(site.parent).records if r.cell == CELL]
+    text = detail.locator(".request").text_content()
+    assert text == json.dumps(record.request, indent=2, ensure_ascii=False)
+    page.click("#table thead button:text-is('dataset')")
+    follows = "row => row.nextElementSibling.className"
+    assert page.locator(f"#cell-{CELL}").evaluate(follows) == "opened"
+    button.click()
+    assert detail.count() == 0
+
+
+def test_a_square_leads_to_its_open_row_though_it_was_filtered_away(visit, site):
+    opened = visit(site)
+    page = opened.page
+    page.fill("#filter-text", "digits")
+    page.click(f"a.sq[href='#cell-{CELL}']")
+    page.wait_for_selector(f"#cell-{CELL} button[aria-expanded=true]")
+    assert page.locator("#filter-count").text_content() == "273 of 273"
+    deep = visit(site, f"#cell-{CELL}").page
+    deep.wait_for_selector(f"#cell-{CELL} button[aria-expanded=true]")
+    assert deep.locator(f"#cell-{CELL}").is_visible()
+
+
+def test_the_worst_of_a_pair_leads_to_its_cell_again_and_again(visit, site):
+    page = visit(site).page
+    table = page.locator("[aria-labelledby=parity] table")
+    assert table.locator("tbody th").all_text_contents() == [
+        "pytorch – tensorflow37 cells",
+        "pytorch – jax40 cells, 1 failed, 1 as declared",
+        "tensorflow – jax39 cells, 1 failed, 1 as declared",
+    ]
+    name = "cell-gss_abortion-mlp-jax-train"
+    square = table.locator("a.sq.failed").first
+    assert square.get_attribute("href") == f"#{name}"
+    button = page.locator(f"#{name} button")
+    for _ in range(2):
+        square.click()
+        page.wait_for_selector(f"#{name} button[aria-expanded=true]")
+        failing = page.locator(".detail td.failed").all_text_contents()
+        assert len(failing) == 4
+        assert all(text.startswith("✕ ") for text in failing)
+        button.click()
+
+
+def test_the_keyboard_gets_the_numbers_of_a_square(visit, site):
+    page = visit(site).page
+    assert not page.locator("#tip").is_visible()
+    page.locator("a.sq").first.focus()
+    page.keyboard.press("Tab")
+    assert page.locator("#tip").is_visible()
+    text = page.locator("#tip").text_content()
+    assert text == page.evaluate("document.activeElement.title")
+    assert "baseline" in text
+    assert "±" in text
+
+
+def test_an_injected_script_would_not_run(visit, site, tmp_path):
+    copy = shutil.copytree(site.parents[2], tmp_path / "copy")
+    page = copy / site.relative_to(site.parents[2])
+    injected = "<img src=x onerror=alert(1)><script>alert(2)</script></body>"
+    page.write_text(page.read_text().replace("</body>", injected))
+    opened = visit(page)
+    assert opened.dialogs == []
+    assert any("Content Security Policy" in message for message in opened.messages)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_has_the_contrast_that_aa_asks_for(visit, site, scheme):
+    page = visit(site, f"#cell-{CELL}", color_scheme=scheme).page
+    page.wait_for_selector(".opened")
+    seen, bad = page.evaluate(CONTRASTS)
+    assert seen > 4000
+    assert bad == []
+
+
+def test_a_phone_scrolls_tables_and_not_the_page(visit, site):
+    page = visit(site, f"#cell-{CELL}", viewport={"width": 390, "height": 844}).page
+    page.wait_for_selector(".opened")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    last = page.locator(".detail thead th").last
+    last.scroll_into_view_if_needed()
+    box = last.bounding_box()
+    assert box["x"] + box["width"] <= 390
