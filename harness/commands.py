@@ -74,7 +74,6 @@ def add_commands(commands: Commands) -> None:
     for option, (metavar, text) in SWEEP_OPTIONS.items():
         whole = option in ("epochs", "patience", "batch")
         sweep.add_argument(f"--{option}", metavar=metavar, help=text, type=int if whole else str)
-    sweep.add_argument("--json", action="store_true", help="print the results as JSON")
     imported = commands.add_parser("import", help="keep pytest-benchmark's JSON as a run")
     imported.add_argument("file", metavar="FILE", help="as pytest-benchmark writes it")
     for command, run in (
@@ -89,7 +88,7 @@ def add_commands(commands: Commands) -> None:
         (sweep, _sweep),
     ):
         command.set_defaults(run=run)
-        if command in (runs, history, trends, compare, prune):
+        if command in (runs, history, trends, compare, prune, sweep):
             forms = ("text", "md", "json") if command is compare else ("text", "json")
             command.add_argument("--format", choices=forms, default="text", help="default: text")
         command.add_argument("--reports", default="reports", metavar="DIR", help="default: reports")

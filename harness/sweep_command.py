@@ -176,7 +176,7 @@ def _sweep(options: argparse.Namespace, session: MatrixSession, journal: Journal
     journal.begin()
     handle = None if options.resume is not None else hold_run(journal.folder)
     rows = [Row(cell, place_trials(journal.folder, cell.id)) for cell in cells]
-    stream = sys.stderr if options.json else sys.stdout
+    stream = sys.stderr if options.format == "json" else sys.stdout
     print(f"run {journal.run}: {count(len(cells), 'sweep')}", file=stream, flush=True)
     for line in left_out:
         print(f"left out: {line}", file=stream, flush=True)
@@ -196,7 +196,7 @@ def _sweep(options: argparse.Namespace, session: MatrixSession, journal: Journal
     if handle is not None:
         os.close(handle)
     page = _publish(journal.folder.parents[1])
-    if options.json:
+    if options.format == "json":
         values = {"run": journal.run, "cells": [_as_json(one) for one in records], "report": page}
         print(json.dumps(values, indent=2, ensure_ascii=False))
     else:

@@ -214,7 +214,7 @@ def test_the_command_writes_an_ordinary_run_and_plain_lines_to_a_pipe(project):
 
 
 def test_the_command_prints_json_and_nothing_else(project):
-    arguments = ("--dataset", "wine", "--algorithm", "slow", "--trials", "3", "--json")
+    arguments = ("--dataset", "wine", "--algorithm", "slow", "--trials", "3", "--format=json")
     status, out, err = finish(sweep(project, *arguments))
     assert status == 0, err
     found = json.loads(out)
