@@ -1,7 +1,8 @@
 """Damage a table in thirteen known ways, each mildly, moderately and severely.
 
-Every kind takes a frame, the other rows there are, an amount and a generator, and returns the damaged frame, or None where the table has nothing that it could damage. ``AMOUNTS``
-says what the severities are; the unit is in each kind's first sentence.
+Every kind takes a frame, the other rows there are, an amount and a generator, and returns the
+damaged frame, or None where the table has nothing that it could damage. ``AMOUNTS`` says what
+mild, moderate and severe mean; their unit is in each kind's first sentence.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Check a candidate table against its reference: does it still carry what the reference did?"""
+"""Check whether a candidate table still carries what its reference carried."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ml.health.judge import (
     measure_effects,
 )
 from ml.health.layout import Layout
+from ml.health.lost import lost_diversity
 from ml.health.narrow import narrow, schema_differences
 from ml.health.permute import assignments
 from ml.health.pool import TESTED, Pool, pool_rows, sampled_rows
@@ -117,7 +118,12 @@ def _sketched(table: Any, layout: Layout | None, group: str | None, seed: int) -
 
 
 def pool_sketches(
-    reference: Sketch, candidate: Sketch, *, tolerance: float = 0.0, seed: int = 0, most: int = TESTED
+    reference: Sketch,
+    candidate: Sketch,
+    *,
+    tolerance: float = 0.0,
+    seed: int = 0,
+    most: int = TESTED,
 ) -> Pool:
     """Return the sampled rows of two sketches of one layout, at most so many of each side."""
     return pool_rows(
@@ -154,7 +160,7 @@ def check_sketches(reference: Sketch, candidate: Sketch, terms: Terms) -> Health
     classifier = classify_sides(pool, grouped=grouped, seed=seed)
     effects = measure_effects(tested, whole)
     dimensions = judge_dimensions(tested.judged, effects, tested, whole)
-    losses = find_losses(dimensions, effects, terms.alpha)
+    losses = find_losses(dimensions, effects, lost_diversity(first, second), terms.alpha)
     detectable = find_detectable(tested, terms.alpha)
     p = None if tested.judged.broken else tested.judged.p
     ways = exp(min(700.0, assignments(pool.groups, pool.reference))) if grouped else inf
@@ -233,7 +239,9 @@ def _reasons(
               for name in tested.judged.broken]  # fmt: skip
     if verdict == "insufficient_power":
         if ways * terms.alpha < 1:
-            found.append(f"the groups can be parted in {ways:.0f} ways only; more groups are needed")
+            found.append(
+                f"the groups can be parted in {ways:.0f} ways only; more groups are needed"
+            )
         if detectable is None:
             found.append("no column varies, so no change could be seen")
         elif not is_visible(detectable):
@@ -251,6 +259,5 @@ def _tell(difference: SchemaDifference) -> str:
     if difference.change == "added":
         return f"the candidate has a further column {difference.column}"
     return (
-        f"the column {difference.column} is {difference.candidate} "
-        f"and was {difference.reference}"
+        f"the column {difference.column} is {difference.candidate} and was {difference.reference}"
     )

@@ -17,14 +17,10 @@ BUCKETS = 256
 
 @dataclass(frozen=True)
 class Words:
-    """Hold a column of strings: int codes [rows] into ``labels``, -1 for a missing value.
-
-    ``dictionary`` tells whether the column itself declares that it holds categories.
-    """
+    """Hold a column of strings: int codes [rows] into ``labels``, -1 for a missing value."""
 
     codes: NDArray[np.int64]
     labels: list[str]
-    dictionary: bool
 
 
 def kind_of(type_: Any) -> Kind:
@@ -85,14 +81,13 @@ def words_of(column: Any) -> Words:
     import pyarrow as pa
 
     whole = _whole(column)
-    declared = pa.types.is_dictionary(whole.type)
-    encoded = whole if declared else _as_text(whole).dictionary_encode()
+    encoded = whole if pa.types.is_dictionary(whole.type) else _as_text(whole).dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     values = _as_text(encoded.dictionary).to_pylist()
     if any(value is None for value in values):
         codes = np.where([value is None for value in values] + [True], -1, np.arange(
             len(values) + 1))[codes]  # fmt: skip
-    return Words(codes, ["" if value is None else value for value in values], declared)
+    return Words(codes, ["" if value is None else value for value in values])
 
 
 def _as_text(array: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Encode pooled rows for what columns show together only: as scores, as coarse bins, by distance."""
+"""Encode pooled rows for what columns show together: as scores, as bins, by neighbours."""
 
 from __future__ import annotations
 
@@ -151,9 +151,13 @@ def pooled_information(columns: list[Binned]) -> NDArray[np.float64]:
     return np.asarray(sums)
 
 
-def nearest(scores: Scores) -> NDArray[np.int64]:
-    """Return each row's nearest other rows, int64 [n, NEIGHBOURS], nearest first."""
-    values = scores.values
+def nearest(scores: Scores, draw: np.random.Generator) -> NDArray[np.int64]:
+    """Return each row's nearest other rows, int64 [n, NEIGHBOURS], nearest first.
+
+    Which of equally near rows comes first is random, and so is blind to which row is whose.
+    """
+    order = draw.permutation(len(scores.values))
+    values = scores.values[order]
     rows = np.arange(len(values))
     squares = (values * values).sum(axis=1)
     distances = values @ values.T
@@ -163,6 +167,7 @@ def nearest(scores: Scores) -> NDArray[np.int64]:
     distances[rows, rows] = np.inf
     found = np.empty((len(values), NEIGHBOURS), dtype=np.int64)
     for place in range(NEIGHBOURS):
-        found[:, place] = distances.argmin(axis=1)
-        distances[rows, found[:, place]] = np.inf
+        close = distances.argmin(axis=1)
+        distances[rows, close] = np.inf
+        found[order, place] = order[close]
     return found

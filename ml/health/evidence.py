@@ -1,4 +1,4 @@
-"""Ask a classifier whose rows are whose: evidence beside the permutation test, never the verdict."""
+"""Ask a classifier whose rows are whose: evidence beside the test, never the verdict."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def judge_families(families: list[Family]) -> Judged:
     scales: dict[tuple[DimensionName, str], list[float]] = {}
     for family in families:
         key = family.dimension, family.name
-        sound = np.isfinite(family.values).all(axis=1)
+        sound: NDArray[np.bool_] = np.asarray(np.isfinite(family.values).all(axis=1))
         if not sound.all():
             broken.append(f"{family.dimension}: {family.name}")
         if not sound.any():

@@ -122,7 +122,7 @@ def compare_information(pairs: list[Pair], labels: Labels) -> list[Family]:
 
 def _mutual(shares: Values, left: NDArray[np.int64], right: NDArray[np.int64]) -> Values:
     def information(values: Values) -> Values:
-        return -(values * np.log(np.where(values > 0, values, 1.0))).sum(axis=0)
+        return np.asarray(-(values * np.log(np.where(values > 0, values, 1.0))).sum(axis=0))
 
     def summed(places: NDArray[np.int64]) -> Values:
         hot = np.equal.outer(np.arange(int(places.max()) + 1), places).astype(np.float64)

@@ -34,11 +34,11 @@ def _largest(values: Values) -> NDArray[np.float64]:
 
 def _lost(values: Values) -> NDArray[np.float64]:
     """Return the share lost where values are differences of logarithms; a gain is no loss."""
-    return 1 - np.exp(-np.maximum(values, 0.0).max(axis=0))
+    return np.asarray(1 - np.exp(-np.maximum(values, 0.0).max(axis=0)))
 
 
 def _changed(values: Values) -> NDArray[np.float64]:
-    return 1 - np.exp(-np.abs(values).max(axis=0))
+    return np.asarray(1 - np.exp(-np.abs(values).max(axis=0)))
 
 
 # Each dimension's effect: the families it is the largest of, and how these come to its unit.
@@ -59,13 +59,13 @@ EFFECTS: dict[DimensionName, dict[str, Callable[[Values], NDArray[np.float64]]]]
 }
 # Effects beyond the null at which a score is 0: about what severe damage does, and not to change.
 ANCHORS: dict[DimensionName, float] = {
-    "distribution": 0.5,
-    "composition": 0.3,
+    "distribution": 0.4,
+    "composition": 0.5,
     "diversity": 0.5,
     "dependence": 0.5,
-    "information": 0.3,
-    "spectrum": 0.3,
-    "coverage": 0.3,
+    "information": 0.4,
+    "spectrum": 0.2,
+    "coverage": 0.2,
     "uniqueness": 0.3,
 }
 
@@ -174,22 +174,30 @@ def _of_column(family: Family | None, column: str) -> float | None:
     return max(values, key=abs) if values else None
 
 
-def find_losses(dimensions: tuple[Dimension, ...], effects: Effects, alpha: float) -> tuple[str, ...]:
-    """Return the dimensions in which the candidate significantly has less than the reference."""
-    significant = {each.name for each in dimensions if each.p is not None and each.p <= alpha}
-    losses = []
+def find_losses(
+    dimensions: tuple[Dimension, ...], effects: Effects, lost: dict[str, float], alpha: float
+) -> tuple[str, ...]:
+    """Return the dimensions in which the candidate significantly has less than the reference.
+
+    ``lost`` has the share of its diversity that each column lost; only those count that stand
+    out in that dimension.
+    """
+    significant = {
+        each.name: each.worst for each in dimensions if each.p is not None and each.p <= alpha
+    }
     statistics = effects.statistics
-    if "diversity" in significant and effects.dimensions["diversity"][0] >= LEAST_LOSS:
+    worst = [finding.column for finding in significant.get("diversity", ())]
+    losses = []
+    if max((lost.get(column, 0.0) for column in worst), default=0.0) >= LEAST_LOSS:
         losses.append("diversity")
-    if "spectrum" in significant:
-        lost = 1 - math.exp(-max(0.0, statistics.get("spectrum.rank_loss", 0.0)))
-        if lost >= LEAST_LOSS:
-            losses.append("spectrum")
+    rank_lost = 1 - math.exp(-max(0.0, statistics.get("spectrum.rank_loss", 0.0)))
+    if "spectrum" in significant and rank_lost >= LEAST_LOSS:
+        losses.append("spectrum")
     if "coverage" in significant and statistics.get("coverage.density", 0.0) >= LEAST_LOSS:
         losses.append("coverage")
-    if "uniqueness" in significant:
-        if statistics.get("uniqueness.duplicates", 0.0) >= LEAST_REPEATED:
-            losses.append("uniqueness")
+    repeated = statistics.get("uniqueness.duplicates", 0.0)
+    if "uniqueness" in significant and repeated >= LEAST_REPEATED:
+        losses.append("uniqueness")
     return tuple(losses)
 
 

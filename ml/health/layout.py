@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,23 +89,24 @@ def lay_out(pilot: Any, group: str | None) -> Layout:
 
 
 def _lay(name: str, column: Any) -> ColumnLayout:
-    kind: Literal["numeric", "datetime", "categorical", "boolean", "text"] = kind_of(column.type)
+    kind = kind_of(column.type)
     if kind == "categorical":
         words = words_of(column)
         known = len(words.codes) - int((words.codes < 0).sum())
-        distinct = len(words.labels)
+        distinct = len(np.unique(words.codes[words.codes >= 0]))
         share = max(TEXT_LEAST, TEXT_SHARE * known)
-        if distinct <= min(share, TEXT_MOST) or words.dictionary:
+        if distinct <= min(share, TEXT_MOST):
             return ColumnLayout(name=name, kind="categorical")
         kind = "text"
         lengths = np.array([len(label) for label in words.labels], dtype=np.float64)
-        return ColumnLayout(name=name, kind=kind, **_range(lengths))
+        return ColumnLayout(name=name, kind=kind, **bin_bounds(lengths))
     if kind == "boolean":
         return ColumnLayout(name=name, kind=kind)
-    return ColumnLayout(name=name, kind=kind, **_range(numbers_of(column, kind)))
+    return ColumnLayout(name=name, kind=kind, **bin_bounds(numbers_of(column, kind)))
 
 
-def _range(values: NDArray[np.float64]) -> dict[str, float]:
+def bin_bounds(values: NDArray[np.float64]) -> dict[str, float]:
+    """Return ``low``, ``high``, ``center`` and ``scale`` of numbers, nothing if none is known."""
     known = values[np.isfinite(values)]
     if not len(known):
         return {}

@@ -47,7 +47,9 @@ def count_bins(columns: list[Binned], labels: Labels) -> list[Shares]:
             part = slice(start, start + column.bins)
             total = totals[part]
             found.append(
-                Shares(counts[part] / first, (total - counts[part]) / second, total[:, 0] / rows.size)
+                Shares(
+                    counts[part] / first, (total - counts[part]) / second, total[:, 0] / rows.size
+                )
             )
             start += column.bins
         waiting.clear()
@@ -163,7 +165,7 @@ def compare_words(tokens: NDArray[np.bool_], names: list[str], labels: Labels) -
 
 def entropy(shares: Values) -> NDArray[np.float64]:
     """Return Shannon's entropy in nats of each column of shares."""
-    return -(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(axis=0)
+    return np.asarray(-(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(axis=0))
 
 
 def _compare_diversity(
@@ -199,4 +201,4 @@ def _variance(column: Binned, shares: Values) -> NDArray[np.float64]:
     """Return the logarithm of the variance of a column's bins' centers."""
     centers = _centers(column)
     mean = centers @ shares
-    return np.log(np.maximum(centers**2 @ shares - mean**2, 0.0) + 1e-6)
+    return np.asarray(np.log(np.maximum(centers**2 @ shares - mean**2, 0.0) + 1e-6))

@@ -30,9 +30,7 @@ def schema_differences(reference: Sketch, candidate: Sketch) -> tuple[SchemaDiff
             found.append(SchemaDifference(column=name, change="missing", reference=known[name]))
         elif not fits(there, known[name]):
             found.append(
-                SchemaDifference(
-                    column=name, change="kind", reference=known[name], candidate=there
-                )
+                SchemaDifference(column=name, change="kind", reference=known[name], candidate=there)
             )
     return tuple(found)
 

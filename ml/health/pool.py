@@ -19,7 +19,7 @@ TESTED = 2000
 QUANTILES = np.array(
     [0.0025, 0.005, 0.01, 0.025, *np.linspace(0.05, 0.95, 25), 0.975, 0.99, 0.995, 0.9975]
 )
-LEVELS = 40
+LEVELS = 100
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ def sampled_rows(sketch: Sketch, most: int = TESTED) -> Rows:
     return sketch.settle().sample.take(np.arange(min(most, len(sketch.keys))))
 
 
-def pool_rows(layout: Layout, reference: Rows, candidate: Rows, tolerance: float, seed: int) -> Pool:
+def pool_rows(
+    layout: Layout, reference: Rows, candidate: Rows, tolerance: float, seed: int
+) -> Pool:
     """Return both sides' rows pooled; numbers are smoothed by ``tolerance`` standard deviations.
 
     Rows' hashes are those before smoothing.

@@ -77,9 +77,12 @@ class Preparer:
     def prepare(self, batch: Any) -> Rows:
         """Return the rows of an Arrow record batch."""
         names = set(batch.schema.names)
+        expected = {column.name: column.kind for column in self.layout.columns}
         for name, type_ in zip(batch.schema.names, batch.schema.types, strict=True):
-            if self.kinds.get(name, "empty") == "empty":
-                self.kinds[name] = kind_of(type_)
+            found, kind = self.kinds.get(name, "empty"), kind_of(type_)
+            # One batch of another kind makes the column one.
+            if found == "empty" or not fits(kind, expected.get(name, kind)):
+                self.kinds[name] = kind
         rows = batch.num_rows
         hashed = np.zeros(rows, dtype=np.uint64)
         measured, coded = self.layout.measured, self.layout.coded

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from ml.core.errors import RequestInvalid
 from ml.health.columns import BUCKETS, Kind
 from ml.health.hashing import Hashes, sampling_keys
 from ml.health.layout import BINS, Layout
-from ml.health.prepared import Preparer, Rows, join_rows, no_rows
+from ml.health.prepared import Rows, join_rows, no_rows
 
 # Slots of a histogram: one under, BINS, one over, one missing.
 SLOTS = BINS + 3

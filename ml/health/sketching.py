@@ -6,9 +6,13 @@ from typing import Any
 
 from ml.core.errors import DataInvalid
 from ml.health.batches import Source, open_source
-from ml.health.layout import Layout, lay_out
+from ml.health.files import Reread
+from ml.health.layout import BINS, Layout, bin_bounds, lay_out
 from ml.health.prepared import Preparer
 from ml.health.sketch import Sketch
+
+# The share of a reference's values beyond its bins at which a better pilot is worth a pass.
+OUTSIDE = 0.02
 
 
 def sketch_table(
@@ -26,20 +30,44 @@ def sketch_table(
     and merge. Raises DataInvalid for what is no table, Unavailable for a missing package.
     """
     source = open_source(table)
-    if layout is None:
-        layout = lay_out(source.pilot(), group)
+    given = layout
+    while True:
+        try:
+            layout = given if given is not None else lay_out(source.pilot(), group)
+            sketch = _pass(layout, source, seed, part)
+            if given is None and (wider := _wider(sketch)) is not None:
+                sketch = _pass(wider, source, seed, part)
+        except Reread:
+            # Each time one column more is read as text, so that this ends.
+            continue
+        _check_group(sketch)
+        return sketch
+
+
+def _pass(layout: Layout, source: Source, seed: int, part: int) -> Sketch:
     preparer = Preparer(layout)
     sketch = Sketch(layout, preparer.kinds, preparer.labels)
-    _add_all(sketch, preparer, source, seed, part)
-    _check_group(sketch)
+    first = 0
+    for batch in source.batches(layout):
+        sketch.add(preparer.prepare(batch), first, seed=seed, part=part)
+        first += batch.num_rows
     return sketch.settle()
 
 
-def _add_all(sketch: Sketch, preparer: Preparer, source: Source, seed: int, part: int) -> None:
-    first = 0
-    for batch in source.batches(sketch.layout):
-        sketch.add(preparer.prepare(batch), first, seed=seed, part=part)
-        first += batch.num_rows
+def _wider(sketch: Sketch) -> Layout | None:
+    """Return a layout by the sample of all rows where the pilot's bins leave too many out.
+
+    A pilot knows the first rows only of a file that is entered at its start, and where the rows
+    are in order these tell little of the others.
+    """
+    columns = list(sketch.layout.columns)
+    for place, column in enumerate(sketch.layout.measured):
+        counts = sketch.histograms[place]
+        if counts[0] + counts[BINS + 1] > OUTSIDE * counts[: BINS + 2].sum():
+            bounds = bin_bounds(sketch.sample.numbers[place])
+            columns[columns.index(column)] = column.model_copy(update=bounds)
+    layout = Layout(columns=tuple(columns), group=sketch.layout.group)
+    return None if layout == sketch.layout else layout
 
 
 def _check_group(sketch: Sketch) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ml.core.seeding import stream
 from ml.health.encoded import nearest, pair_columns, score_rows
 from ml.health.families import Family, Judged, judge_families
+from ml.health.hashing import Hashes
 from ml.health.joint import (
     compare_correlations,
     compare_information,
@@ -14,7 +15,6 @@ from ml.health.joint import (
     compare_repeats,
 )
 from ml.health.marginal import compare_columns, compare_words, count_bins
-from ml.health.hashing import Hashes
 from ml.health.permute import permute_groups, permute_rows
 from ml.health.pool import Pool, bin_columns
 
@@ -55,7 +55,9 @@ def judge_pool(
     families += compare_correlations(scores, labels)
     families += compare_information(pair_columns(pool), labels)
     if scores.values.shape[1]:
-        families += compare_neighbours(nearest(scores), labels)
+        families += compare_neighbours(
+            nearest(scores, stream(seed, "health", "neighbours")), labels
+        )
     if repeated is None or not 0 < repeated[1] < len(repeated[0]):
         families += compare_repeats(pool.hashes, labels)
     else:

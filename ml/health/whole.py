@@ -15,7 +15,9 @@ from ml.health.pool import LEVELS, QUANTILES, Binned, Pool
 from ml.health.sketch import Counter, Sketch
 
 
-def whole_families(reference: Sketch, candidate: Sketch, pool: Pool, tolerance: float) -> list[Family]:
+def whole_families(
+    reference: Sketch, candidate: Sketch, pool: Pool, tolerance: float
+) -> list[Family]:
     """Return the statistics of both whole tables, [columns, 1] each; coverage is not among them.
 
     Columns are compared by the sketches' counts, what they show together by ``pool``, the rows
