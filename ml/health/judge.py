@@ -19,7 +19,7 @@ WORST = 5
 LEAST_LOSS = 0.1
 LEAST_REPEATED = 0.05
 # What must be visible, or a table is too small to be called healthy.
-SEVERE_SHIFT = 0.5
+SEVERE_SHIFT = 0.6
 SEVERE_SHARE = 0.25
 POWER_80 = 0.84
 
