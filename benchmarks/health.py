@@ -5,7 +5,7 @@ random halves of real ones, and which nobody should call different; pairs parted
 of rows; ``damage`` of thirteen kinds in three severities, see ``benchmarks/damage.py``; and the
 ``cost`` in rows a second, processor time and memory, each measured in a process of its own. Real
 tables are those of ``benchmarks/tables.py``. Every part has its targets, and the exit code is 1
-where one is missed. Beside these, ``peers`` times other tools, see ``benchmarks/health_peers.py``.
+where one is missed.
 
 ``--seed`` gives other pairs and other damage; ``--pairs`` is the number of healthy pairs a
 dataset, ``--repeats`` of damaged ones a dataset, kind and severity; ``--quick`` is a look at a

@@ -15,7 +15,7 @@ from ml.health.report import ClassifierTest
 
 LEAST_ROWS = 40
 COLUMNS = 100
-TREES = 40
+TREES = 20
 
 
 def classify_sides(pool: Pool, *, grouped: bool, seed: int) -> ClassifierTest:
