@@ -41,12 +41,18 @@ print("RESULT " + json.dumps({
 """
 OURS = """
 import json, resource, sys, time
+import pyarrow.csv, pyarrow.parquet, sklearn.ensemble
 from ml.health.check import check
 started, spent = time.perf_counter(), time.process_time()
 report = check(*sys.argv[1:3])
 says = report.verdict + ": " + ", ".join(
     f"{each.name}" for each in report.dimensions if each.p <= 0.02)
 """
+# What a tool's newest version asks for and does not say.
+PINS = {
+    "evidently": ["pandas<3"],
+    "deepchecks": ["pandas<3", "scikit-learn<1.7", "setuptools<81"],
+}
 # Each tool's package, what is imported before the clock starts, and what is timed.
 PEERS = {
     "evidently": (
@@ -114,6 +120,7 @@ def environment(folder: Path, package: str) -> Path | str:
         here = [str(python), "-c", f"import {package}, pyarrow"]
         if subprocess.run(here, capture_output=True).returncode:
             install = [str(python), "-m", "pip", "install", "-q", package, "pyarrow"]
+            install += PINS.get(package, [])
             ran = subprocess.run(install, capture_output=True, text=True)
             if ran.returncode:
                 return f"pip could not install it: {_last(ran.stderr)}"

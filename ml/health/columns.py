@@ -37,7 +37,7 @@ def kind_of(type_: Any) -> Kind:
         return "boolean"
     if types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_):
         return "numeric"
-    if types.is_temporal(type_):
+    if types.is_temporal(type_) and not types.is_interval(type_):
         return "datetime"
     if types.is_dictionary(type_):
         inner = kind_of(type_.value_type)

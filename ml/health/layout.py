@@ -68,14 +68,7 @@ def lay_out(pilot: Any, group: str | None) -> Layout:
     names = list(pilot.schema.names)
     if not names:
         raise DataInvalid("the reference has no columns", remedy="give a table with columns")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise DataInvalid(
-            f"the reference has two columns {twice!r}",
-            code="column_twice",
-            field=twice,
-            remedy="rename one of them",
-        )
+    check_names(names)
     if group is not None and group not in names:
         raise DataInvalid(
             f"the reference has no column {group!r} to group its rows by",
@@ -86,6 +79,18 @@ def lay_out(pilot: Any, group: str | None) -> Layout:
         )
     kept = sorted(name for name in names if name != group)
     return Layout(columns=tuple(_lay(name, pilot.column(name)) for name in kept), group=group)
+
+
+def check_names(names: list[str]) -> None:
+    """Raise DataInvalid where two columns have one name."""
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataInvalid(
+            f"the table has two columns {twice!r}",
+            code="column_twice",
+            field=twice,
+            remedy="rename one of them",
+        )
 
 
 def _lay(name: str, column: Any) -> ColumnLayout:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ml.health.columns import BUCKETS, Kind, hash_words, kind_of, numbers_of, tokens_of, words_of
 from ml.health.hashing import MISSING, Hashes, column_hash, hash_numbers, mix
-from ml.health.layout import ColumnLayout, Layout
+from ml.health.layout import ColumnLayout, Layout, check_names
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class Preparer:
 
     def prepare(self, batch: Any) -> Rows:
         """Return the rows of an Arrow record batch."""
+        check_names(batch.schema.names)
         names = set(batch.schema.names)
         expected = {column.name: column.kind for column in self.layout.columns}
         for name, type_ in zip(batch.schema.names, batch.schema.types, strict=True):

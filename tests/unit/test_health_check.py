@@ -212,6 +212,36 @@ def test_what_is_no_table_is_one_line(table):
     assert "\n" not in str(caught.value)
 
 
+def test_any_type_of_column_is_compared():
+    import datetime
+    from decimal import Decimal
+
+    import pandas as pd
+
+    frame = make_frame(1, 100)
+    odd = pd.DataFrame(
+        {
+            "list": [[place % 3] for place in range(100)],
+            "bytes": [b"\xff", b"a"] * 50,
+            "mixed": [1, "a", None, 2.5] * 25,
+            "decimal": [Decimal(place) for place in range(100)],
+            "day": [datetime.date(2024, 1, 1 + place % 28) for place in range(100)],
+            "span": pd.to_timedelta(range(100), unit="min"),
+            "nothing": [None] * 100,
+            "whole": pd.array([1, None] * 50, dtype="Int64"),
+            "level": frame["city"].astype("category"),
+            "endless": [np.inf, 1.0] * 50,
+            7: frame["size"],
+        }
+    )
+    report = check(odd, odd[::-1])
+    assert report.reasons[0] == "both tables hold the same rows"
+    assert report.schema_differences == ()
+    two = pd.concat([odd, odd[["whole"]]], axis=1)
+    with pytest.raises(DataInvalid, match="two columns 'whole'"):
+        check(odd, two)
+
+
 def test_no_rows_and_no_group_are_refused():
     with pytest.raises(DataInvalid, match="no rows"):
         check(make_frame(1), make_frame(2)[:0])

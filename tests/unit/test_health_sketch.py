@@ -4,6 +4,7 @@ import pytest
 from ml.core.errors import DataInvalid, RequestInvalid
 from ml.health.hashing import hash_text, sampling_keys
 from ml.health.permute import assignments, permute_groups, permute_rows
+from ml.health.prepared import Preparer
 from ml.health.sketch import DISTINCT_ROWS, LEVELS, Sketch
 from ml.health.sketching import sketch_table
 from ml.health.stored import read_sketch, write_sketch
@@ -88,26 +89,28 @@ def test_merged_sketches_are_the_sketch_of_both():
         merged.merge(sketch_table(frame[["size"]]))
 
 
-def test_repeats_are_counted_beyond_what_is_kept(monkeypatch):
+def test_repeats_are_counted_right_where_not_all_rows_are_kept(monkeypatch):
     import pandas as pd
+    import pyarrow as pa
 
     monkeypatch.setattr("ml.health.sketch.DISTINCT_ROWS", 500)
     draw = np.random.default_rng(0)
-    frame = pd.DataFrame({"x": np.repeat(draw.standard_normal(4000), 2)})
-    sketch = Sketch(sketch_table(frame).layout)
-    from ml.health.prepared import Preparer
-
-    preparer = Preparer(sketch.layout)
-    import pyarrow as pa
-
-    for start in range(0, 8000, 999):
+    frame = pd.DataFrame({"x": np.tile(draw.standard_normal(3000), 2)})
+    whole = Sketch(sketch_table(frame).layout)
+    preparer = Preparer(whole.layout)
+    for start in range(0, 6000, 999):
         batch = pa.RecordBatch.from_pandas(frame[start : start + 999], preserve_index=False)
-        sketch.add(preparer.prepare(batch), start, seed=0)
-    sketch.settle()
-    assert len(sketch.distinct) == 500
-    assert sketch.limit < 2**64 - 1
+        whole.add(preparer.prepare(batch), start, seed=0)
+    whole.settle()
     # Both copies of a row have one hash, so that both are there or neither is.
-    assert set(sketch.repeats.tolist()) == {2}
+    assert len(whole.distinct) == 500
+    assert whole.limit < 2**64 - 1
+    assert set(whole.repeats.tolist()) == {2}
+    # The parts keep different shares of their rows' hashes; together they know the smaller one.
+    merged = sketch_table(frame[:1000], layout=whole.layout)
+    merged.merge(sketch_table(frame[1000:], layout=whole.layout, part=1))
+    assert 400 < len(merged.distinct) <= 500
+    assert set(merged.repeats.tolist()) == {2}
 
 
 def test_rare_levels_are_dropped_and_counted(monkeypatch):
