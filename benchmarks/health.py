@@ -161,13 +161,15 @@ def show_damage(bench: Bench, frames: Frames, healthy: list[Tally]) -> None:
                 if damaged is not None:
                     tally.add(bench.check(first, damaged.frame, seed=number).verdict)
     print(f"\n## Damage: {len(used)} datasets of {LEAST} rows a side or more\n")
-    print("| kind | " + " | ".join(f"{s}: missed, % of pairs" for s in SEVERITIES) + " |")
-    print("|---|" + "---|" * len(SEVERITIES))
+    heads = " | ".join(f"{severity}: missed, % of pairs" for severity in SEVERITIES)
+    print(f"| kind | {heads} | severe: called collapsed, % |")
+    print("|---|" + "---|" * len(SEVERITIES) + "---|")
     for kind in KINDS:
         cells = []
         for severity in SEVERITIES:
             tally = tallies[kind, severity]
             cells.append(f"{tally.share(tally.pairs - tally.flagged)} of {tally.pairs}")
+        cells.append(tally.share(tally.verdicts.get("collapsed", 0)))
         print(f"| {kind} | " + " | ".join(cells) + " |")
     gated = [tally for (_, severity), tally in tallies.items() if severity != "mild"]
     pairs = sum(tally.pairs for tally in gated)
