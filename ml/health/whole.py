@@ -11,7 +11,7 @@ from ml.health.hashing import MISSING, Hashes
 from ml.health.joint import compare_correlations, compare_information, compare_repeats
 from ml.health.layout import BINS, ColumnLayout
 from ml.health.marginal import Shares, compare_columns
-from ml.health.pool import LEVELS, QUANTILES, Binned, Pool
+from ml.health.pool import LEVELS, QUANTILES, TESTED, Binned, Pool
 from ml.health.sketch import Counter, Sketch
 
 
@@ -20,9 +20,12 @@ def whole_families(
 ) -> list[Family]:
     """Return the statistics of both whole tables, [columns, 1] each; coverage is not among them.
 
-    Columns are compared by the sketches' counts, what they show together by ``pool``, the rows
-    that the sketches keep. ``tolerance`` smooths the counts of numbers as it does the sample's.
+    Where all rows are tested, the sample's statistics are the whole's, and only what the test has
+    none of is returned. Else columns are compared by the sketches' counts, what they show together
+    by ``pool``, the rows that the sketches keep. ``tolerance`` smooths the counts of numbers as it does the sample's.
     """
+    if max(reference.rows, candidate.rows) <= TESTED:
+        return _pearson(reference, candidate)
     measured, numbers = [], []
     for place, column in enumerate(reference.layout.measured):
         sides = reference.histograms[place], candidate.histograms[place]

@@ -102,6 +102,25 @@ def test_repeated_rows_have_collapsed_and_copied_ones_differ():
     assert dimensions_of(report)["uniqueness"].p <= 0.02
 
 
+def test_effects_of_larger_tables_are_those_of_all_rows():
+    import pandas as pd
+
+    reference, candidate = make_frame(1, 9000), make_frame(2, 9000)
+    candidate["size"] *= 0.5
+    candidate = pd.concat([candidate[:8550], candidate[:450]], ignore_index=True)
+    report = check(reference[["size", "city"]], candidate[["size", "city"]])
+    assert report.reference.tested == 2000
+    assert report.verdict == "collapsed"
+    one, two = (np.sort(frame["size"]) for frame in (reference, candidate))
+    exact = np.abs(one - two).mean() / one.std()
+    assert report.effects["distribution.w1"] == pytest.approx(exact, rel=0.05)
+    assert report.effects["uniqueness.duplicates"] == pytest.approx(0.05, abs=1e-9)
+    shares = [frame["city"].value_counts(normalize=True) for frame in (reference, candidate)]
+    varied = (shares[0] - shares[1]).abs().sum() / 2
+    assert report.effects["composition.tv"] > varied
+    assert dimensions_of(report)["uniqueness"].p <= 0.02
+
+
 def test_a_missing_value_is_a_value_of_its_own():
     candidate = make_frame(2)
     candidate.loc[:99, "size"] = np.nan
