@@ -21,8 +21,9 @@ def whole_families(
     """Return the statistics of both whole tables, [columns, 1] each; coverage is not among them.
 
     Where all rows are tested, the sample's statistics are the whole's, and only what the test has
-    none of is returned. Else columns are compared by the sketches' counts, what they show together
-    by ``pool``, the rows that the sketches keep. ``tolerance`` smooths the counts of numbers as it does the sample's.
+    none of is returned. Else columns are compared by the sketches' counts, and what they show
+    together by ``pool``, the rows that the sketches keep. ``tolerance`` smooths the counts of
+    numbers as it does the sample's.
     """
     if max(reference.rows, candidate.rows) <= TESTED:
         return _pearson(reference, candidate)
