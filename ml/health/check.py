@@ -235,8 +235,10 @@ def _reasons(
                 place = "" if worst.column == "all" else f" in {worst.column}"
                 lost = ", a loss" if verdict == "collapsed" and each.name in losses else ""
                 found.append(f"{each.name} changed{place} ({worst.statistic}){lost}")
-    found += [f"{name} is no number, so the tables cannot be called healthy"
-              for name in tested.judged.broken]  # fmt: skip
+    found += [
+        f"{name} is no number, so the tables cannot be called healthy"
+        for name in tested.judged.broken
+    ]
     if verdict == "insufficient_power":
         if ways * terms.alpha < 1:
             found.append(

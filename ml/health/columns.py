@@ -85,8 +85,9 @@ def words_of(column: Any) -> Words:
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     values = _as_text(encoded.dictionary).to_pylist()
     if any(value is None for value in values):
-        codes = np.where([value is None for value in values] + [True], -1, np.arange(
-            len(values) + 1))[codes]  # fmt: skip
+        codes = np.where(
+            [value is None for value in values] + [True], -1, np.arange(len(values) + 1)
+        )[codes]
     return Words(codes, ["" if value is None else value for value in values])
 
 

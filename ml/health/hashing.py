@@ -42,5 +42,7 @@ def column_hash(name: str, hashes: Hashes) -> Hashes:
 def sampling_keys(seed: int, part: int, first: int, rows: int) -> Hashes:
     """Return the random keys of rows ``first`` to ``first + rows`` of a part of a table."""
     start = hash_text(f"{seed} {part}")
-    return mix(np.arange(first, first + rows, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-               + np.uint64(start))  # fmt: skip
+    return mix(
+        np.arange(first, first + rows, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        + np.uint64(start)
+    )

@@ -225,8 +225,9 @@ def find_detectable(tested: Tested, alpha: float) -> Detectable | None:
         if not varied.any():
             continue
         # An absolute value spreads less than what it is of.
-        power = POWER_80 * np.sqrt((values[varied] ** 2).mean(axis=1) if name == "mean" else
-                                   spread[varied] ** 2)  # fmt: skip
+        power = POWER_80 * np.sqrt(
+            (values[varied] ** 2).mean(axis=1) if name == "mean" else spread[varied] ** 2
+        )
         needed = values[varied].mean(axis=1) + critical * spread[varied] + power
         return float(np.median(needed)), unit
     return None
