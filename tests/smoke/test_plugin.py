@@ -292,7 +292,9 @@ def test_a_killed_worker_is_an_outcome_and_the_next_cells_run(project):
             cell.run()
         """
     )
-    result = project.runpytest_subprocess("--matrix-replicates", "8")
+    # Long enough to be caught at work.
+    slow = ("--matrix-replicates", "16", "--matrix-models-at-once", "1")
+    result = project.runpytest_subprocess(*slow)
     result.assert_outcomes(passed=2, failed=1)
     outcomes = {record.cell: record.outcome for record in journal_of(project.path).records}
     assert outcomes == {

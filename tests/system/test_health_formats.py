@@ -8,7 +8,7 @@ from ml.health.check import check
 from ml.health.sketching import sketch_table
 from ml.health.stored import write_sketch
 
-pytestmark = pytest.mark.contract
+pytestmark = pytest.mark.system
 
 SHIPPED = Path(__file__).parents[2] / "ml" / "data"
 
