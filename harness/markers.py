@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -125,5 +124,7 @@ def _names(argument: str, value: Any) -> tuple[str, ...]:
 
 def near_miss(name: str, choices: Iterable[str]) -> str:
     """Return a question for the choice that is nearest to a name, empty where none is near."""
+    import difflib
+
     near = difflib.get_close_matches(name, choices, n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -103,6 +102,8 @@ def _from_environment(environment: Mapping[str, str]) -> list[Given]:
     ours = {name: text for name, text in environment.items() if name.startswith(VARIABLES) and text}
     if not ours:
         return []
+    import difflib
+
     found = []
     for name, text in ours.items():
         key = name.removeprefix(VARIABLES).lower()
@@ -178,6 +179,8 @@ def _check_table(table: Any, where: str) -> None:
 def _check_key(key: str, place: str, known: tuple[str, ...]) -> None:
     if key in known:
         return
+    import difflib
+
     near = difflib.get_close_matches(key, known, n=1)
     raise MatrixError(
         f"{place} is no setting",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +18,7 @@ DimensionName = Literal[
     "coverage",
     "uniqueness",
 ]
-DIMENSIONS: tuple[DimensionName, ...] = (
-    "distribution",
-    "composition",
-    "diversity",
-    "dependence",
-    "information",
-    "spectrum",
-    "coverage",
-    "uniqueness",
-)
+DIMENSIONS: tuple[DimensionName, ...] = get_args(DimensionName)
 Values = NDArray[np.float64]
 
 
