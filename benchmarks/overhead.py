@@ -11,7 +11,8 @@ beside.
    end of a run to the end of the next (two jobs, for with one it has no process apart).
 2. To collect 10,000 cells, of 100 descriptors and 100 algorithms of a conftest.py, and as many
    cases of ``pytest.mark.parametrize``.
-3. A session of one test with the plugin installed, and without it (``-p no:mlmatrix``).
+3. A session of one test with the plugin installed, and without it (``-p no:mlmatrix``). Before it
+   the modules of the plugin are compiled, as pip compiles them when it installs them.
 
 ``pip install 'pytest-mlmatrix[sklearn,benchmark]'`` brings benchopt; where it is not installed, its
 line says so.
@@ -20,6 +21,7 @@ line says so.
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import resource
@@ -244,6 +246,8 @@ def sessions(folder: Path, rounds: int) -> None:
     """Print what the plugin adds to a session that does not use it."""
     folder = folder / "sessions"
     folder.mkdir()
+    for package in ("harness", "ml"):
+        compileall.compile_dir(ROOT / package, quiet=1)
     (folder / "test_one.py").write_text("def test_one():\n    pass\n")
     costs = measure(
         (

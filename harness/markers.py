@@ -1,12 +1,10 @@
-"""Read marker arguments into frozen dataclasses, whose fields are the only list of names."""
+"""Read marker arguments into a frozen tuple, whose fields are the only list of names."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -38,8 +36,7 @@ MATRIX_LINE = (
 )
 
 
-@dataclass(frozen=True)
-class MatrixMarker:
+class MatrixMarker(NamedTuple):
     """Hold which cells a test asks for; an empty tuple matches every name."""
 
     task: tuple[str, ...] = ()
@@ -49,7 +46,7 @@ class MatrixMarker:
     algorithm: tuple[str, ...] = ()
 
 
-FIELDS = tuple(field.name for field in dataclasses.fields(MatrixMarker))
+FIELDS = MatrixMarker._fields
 
 
 def register_markers(config: pytest.Config) -> None:

@@ -1,7 +1,5 @@
 """Read options and ini values into one frozen Settings; nothing else reads them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from functools import cache
@@ -14,7 +12,6 @@ import pytest
 from harness.arguments import EXECUTORS, ISOLATIONS, PRUNERS, SAMPLERS, SIDES
 from harness.arguments import NEWEST as NEWEST
 from harness.runtime import KEYS, Given, gather_runtime, settle_runtime
-from ml.core.errors import MatrixError
 
 if TYPE_CHECKING:
     from ml.core.specs import RuntimeSpec
@@ -31,7 +28,8 @@ Selection = dict[str, tuple[str, ...]]
 class Settings(NamedTuple):
     """Hold what the command line and the ini file say; times are in seconds, memory in MiB.
 
-    A dataclass of so many fields would cost every session of pytest milliseconds.
+    A dataclass of so many fields would cost every session of pytest milliseconds, and so would
+    annotations that are kept as text, which a tuple with names compiles one by one.
     ``retry`` says how many more attempts a cell has after each outcome; ``resume`` is the name of
     a run, or ``newest``. ``sweep_seconds`` are those of a sweep's search, None without a limit.
     """
@@ -64,13 +62,13 @@ class Settings(NamedTuple):
     sweep_seconds: float | None = None
 
     @property
-    def runtime(self) -> RuntimeSpec:
+    def runtime(self) -> "RuntimeSpec":
         """Return the runtime of this session's workers; read_settings has checked it."""
         return _settle(self.runtime_given)
 
 
 @cache
-def _settle(given: tuple[Given, ...]) -> RuntimeSpec:
+def _settle(given: tuple[Given, ...]) -> "RuntimeSpec":
     return settle_runtime(given)
 
 
@@ -180,7 +178,11 @@ def _runtime(config: pytest.Config) -> tuple[Given, ...]:
         given = gather_runtime(config.rootpath, os.environ, arguments, "--matrix-")
         if given:  # Without it, a session that has no cells would import pydantic for nothing.
             settle_runtime(given)
-    except MatrixError as problem:
+    except Exception as problem:
+        from ml.core.errors import MatrixError
+
+        if not isinstance(problem, MatrixError):
+            raise
         raise pytest.UsageError(str(problem)) from None
     return given
 

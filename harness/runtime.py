@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ml.core.errors import MatrixError, describe
-
 if TYPE_CHECKING:
+    from ml.core.errors import MatrixError
     from ml.core.specs import RuntimeSpec
 
 VARIABLES = "MLMATRIX_"
@@ -79,12 +78,12 @@ def _read(given: Given) -> Any:
         # One key at a time, so that the value at fault is the one that is named.
         spec = RuntimeSpec.model_validate({given.key: given.value}, strict=not given.is_text)
     except ValidationError:
-        raise MatrixError(
+        raise _problem(
             f"{given.place} is not valid",
             code="invalid_setting",
             field=given.place,
             expected=_expected(RuntimeSpec.model_json_schema()["properties"][given.key]),
-            received=describe(given.value),
+            received=given.value,
         ) from None
     return getattr(spec, given.key)
 
@@ -124,12 +123,11 @@ def _from_file(root: Path) -> list[Given]:
     ours = tool.get("mlmatrix", {}) if isinstance(tool, dict) else {}
     _check_table(ours, f"{project}, [tool.mlmatrix]")
     if "runtime" in table and "runtime" in ours:
-        raise MatrixError(
+        raise _problem(
             f"both {own} and {project} set the runtime",
             code="two_files",
             field="runtime",
             expected=f"[runtime] in {OWN_FILE}, or [tool.mlmatrix.runtime] in {PROJECT_FILE}",
-            received="both",
             remedy="move all keys into one of them",
         )
     if "runtime" in table:
@@ -154,7 +152,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as problem:
-        raise MatrixError(
+        raise _problem(
             f"{path} cannot be read: {problem}",
             code="unreadable_settings",
             field=str(path),
@@ -167,7 +165,7 @@ def _check_table(table: Any, where: str) -> None:
         raise _no_table(where, table)
     for key in table:
         if key != "runtime" and key in KEYS:
-            raise MatrixError(
+            raise _problem(
                 f"{where}: {key} stands outside the runtime's table",
                 code="unknown_setting",
                 field=key,
@@ -182,21 +180,30 @@ def _check_key(key: str, place: str, known: tuple[str, ...]) -> None:
     import difflib
 
     near = difflib.get_close_matches(key, known, n=1)
-    raise MatrixError(
+    raise _problem(
         f"{place} is no setting",
         code="unknown_setting",
         field=key,
         expected="one of " + ", ".join(known),
-        received=describe(key),
+        received=key,
         remedy=f"did you mean {near[0]!r}?" if near else "leave it out",
     )
 
 
 def _no_table(where: str, received: Any) -> MatrixError:
-    return MatrixError(
+    return _problem(
         f"{where} is no table",
         code="invalid_setting",
         field=where,
         expected="keys and their values",
-        received=describe(received),
+        received=received,
     )
+
+
+def _problem(message: str, **facts: Any) -> MatrixError:
+    # A session of pytest that has no cells would import the class for nothing.
+    from ml.core.errors import MatrixError, describe
+
+    if "received" in facts:
+        facts["received"] = describe(facts["received"])
+    return MatrixError(message, **facts)

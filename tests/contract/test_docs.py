@@ -4,7 +4,6 @@ import inspect
 import re
 import sys
 import types
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -240,7 +239,7 @@ def test_the_examples_of_arranging_cells_do_what_they_say(examples, monkeypatch)
     assert {c.dataset: c.timeout for c in arranged} == {"wine": 1.0, "lending_club": 1200.0}
     deeper(arranged)
     assert {c.sweep for c in arranged} == {None}
-    swept = select_cells(catalog, replace(marker, mode=("sweep",)), settings)
+    swept = select_cells(catalog, marker._replace(mode=("sweep",)), settings)
     deeper(swept)
     assert {c.dataset: c.sweep.epochs for c in swept} == {"wine": None, "lending_club": 2_000}
 

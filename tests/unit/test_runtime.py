@@ -163,7 +163,7 @@ def test_two_files_are_an_error_that_says_so(tmp_path):
     assert refusal(tmp_path) == (
         f"both {tmp_path / 'mlmatrix.toml'} and {tmp_path / 'pyproject.toml'} set the runtime; "
         "expected [runtime] in mlmatrix.toml, or [tool.mlmatrix.runtime] in pyproject.toml; "
-        "received both; move all keys into one of them"
+        "move all keys into one of them"
     )
     write(tmp_path, "pyproject.toml", "[tool.mlmatrix]\n[tool.other]\n")
     assert read(tmp_path).threads == 2
