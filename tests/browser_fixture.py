@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+# A function, not an expression: the pages' policy forbids the evaluation of strings.
+SETTLED = "() => !document.querySelector('.plot:not(.js-plotly-plot)')"
+PHONE = {"width": 390, "height": 844}
+WIDEST = "document.documentElement.scrollWidth"
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -55,10 +59,20 @@ class Visit:
 
 @pytest.fixture(scope="session")
 def axe():
+    """Return a function that opens all of a page, and tells what axe has against it."""
     path = os.environ.get("MATRIX_AXE")
     if not path:
         give_up("MATRIX_AXE names no axe.min.js: npm install axe-core, and name the file")
-    return Path(path).read_text(encoding="utf-8")
+    script = Path(path).read_text(encoding="utf-8")
+
+    def audit(page):
+        page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+        page.evaluate(script)
+        found = page.evaluate("axe.run()")
+        assert len(found["passes"]) > 20, page.url
+        return [(one["id"], [node["html"] for node in one["nodes"]]) for one in found["violations"]]
+
+    return audit
 
 
 @pytest.fixture
@@ -72,3 +86,44 @@ def visit(browser):
     yield open_page
     for opened in visits:
         opened.page.close()
+
+
+def split_address(address):
+    """Return an address as its file and its fragment, as ``visit`` takes it."""
+    file, mark, fragment = address.partition("#")
+    return file, mark + fragment
+
+
+@pytest.fixture
+def go(request, visit, site):
+    """Open a page of the module's ``site`` by its name in the module's ``PAGES``, and wait."""
+
+    def open_page(name, **options):
+        address, awaited = request.module.PAGES[name]
+        file, fragment = split_address(address)
+        opened = visit(site / file, fragment, **options)
+        opened.page.wait_for_selector(awaited)
+        opened.page.wait_for_function(SETTLED)
+        return opened
+
+    return open_page
+
+
+@pytest.fixture(scope="module")
+def run_page(tmp_path_factory):
+    """Write a site of two runs, and return the page of the newest, which has every kind of cell."""
+    from report_fixture import make_run
+    from report_matrix import make_matrix
+
+    from harness.report.site import write_site
+
+    reports = tmp_path_factory.mktemp("reports")
+    newest = make_matrix(reports / "runs" / "20260314-060010-a1b2c3")
+    older = make_run(reports / "runs" / "20260313-060007-0f9e8d", *newest.records[:20])
+    write_site(reports, [newest, older])
+    return newest.folder / "index.html"
+
+
+def column(page, number):
+    """Return the cells of a column of a run's page."""
+    return page.locator(f"#table > tbody > tr:not(.opened) > td:nth-child({number})")

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 
 import pytest
-from browser_fixture import axe, browser, visit  # noqa: F401 - fixtures of the browser's tests
+from browser_fixture import axe, browser, go, run_page, visit  # noqa: F401 - fixtures
 from fault_table import lay_table_out
 from unused_plugins import UNUSED
 

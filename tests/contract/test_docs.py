@@ -4,10 +4,10 @@ import inspect
 import re
 import sys
 import types
-from pathlib import Path
 from typing import get_args
 
 import pytest
+from settings_fixture import make_settings
 
 import harness.store.record
 import ml.core.contracts
@@ -19,7 +19,6 @@ from harness import cli, declare, hookspecs, testing
 from harness.catalog.product import load_catalog, select_cells
 from harness.gates.judge import GATES
 from harness.markers import CELL_MARKS, FIELDS, TRACKS, MatrixMarker
-from harness.options import Settings
 from harness.runtime import KEYS, VARIABLES
 from harness.session import CellRun
 from ml.core.contracts import Contract, Outcome
@@ -218,17 +217,7 @@ def test_the_example_of_a_table_is_one(examples, monkeypatch):
 def test_the_examples_of_arranging_cells_do_what_they_say(examples, monkeypatch):
     monkeypatch.delenv("CI", raising=False)
     smaller, longer, deeper = examples("reference/hooks", "pytest_matrix_cells")
-    settings = Settings(
-        root=Path(),
-        data=(),
-        reports=Path("reports"),
-        require=(),
-        rows=100,
-        replicates=1,
-        seconds=1.0,
-        timeout=1.0,
-        strict_tracks=False,
-    )
+    settings = make_settings(rows=100, replicates=1, seconds=1.0, timeout=1.0)
     catalog = load_catalog(settings)
     marker = MatrixMarker(dataset=("wine", "lending_club"), framework=("jax",), mode=("train",))
     cells = select_cells(catalog, marker, settings)

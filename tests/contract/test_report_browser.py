@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from report_fixture import HOSTILE, make_hostile, make_run
-from report_matrix import make_matrix
+from browser_fixture import column
+from report_fixture import HOSTILE, make_hostile
 
 from harness.report.site import write_site
 
@@ -13,29 +13,16 @@ pytestmark = pytest.mark.contract
 CELL = "wine-mlp-pytorch-train"
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    reports = tmp_path_factory.mktemp("reports")
-    newest = make_matrix(reports / "runs" / "20260314-060010-a1b2c3")
-    older = make_run(reports / "runs" / "20260313-060007-0f9e8d", *newest.records[:20])
-    write_site(reports, [newest, older])
-    return newest.folder / "index.html"
-
-
-def column(page, number):
-    return page.locator(f"#table > tbody > tr:not(.opened) > td:nth-child({number})")
-
-
 def background(page):
     return page.evaluate("getComputedStyle(document.body).backgroundColor")
 
 
-def test_opens_from_a_file_in_silence_and_offline(visit, site):
-    opened = visit(site)
+def test_opens_from_a_file_in_silence_and_offline(visit, run_page):
+    opened = visit(run_page)
     opened.page.wait_for_selector(".filters:not([hidden])")
     assert opened.page.title() == "9 of 273 cells failed, and 1 more test · 20260314-060010-a1b2c3"
     assert opened.messages == []
-    reports = site.parents[2].as_uri()
+    reports = run_page.parents[2].as_uri()
     assert [url.removeprefix(reports) for url in opened.requests] == [
         "/runs/20260314-060010-a1b2c3/index.html",
         "/assets/report.css",
@@ -45,18 +32,18 @@ def test_opens_from_a_file_in_silence_and_offline(visit, site):
     ]
 
 
-def test_links_lead_to_earlier_runs_and_back(visit, site):
-    opened = visit(site)
+def test_links_lead_to_earlier_runs_and_back(visit, run_page):
+    opened = visit(run_page)
     opened.page.click("text=20260313-060007-0f9e8d")
     assert "20260313-060007-0f9e8d" in opened.page.title()
     assert opened.page.locator("#table > tbody > tr").count() == 20
     opened.page.click("text=go to the newest run")
-    assert opened.page.url == (site.parents[2] / "index.html").as_uri()
+    assert opened.page.url == (run_page.parents[2] / "index.html").as_uri()
     assert opened.messages == []
 
 
-def test_a_header_sorts_up_down_and_back(visit, site):
-    page = visit(site).page
+def test_a_header_sorts_up_down_and_back(visit, run_page):
+    page = visit(run_page).page
     head = page.locator("#table thead th", has_text="score")
     before = column(page, 10).all_text_contents()
     values = []
@@ -74,8 +61,8 @@ def test_a_header_sorts_up_down_and_back(visit, site):
     assert column(page, 10).all_text_contents() == before
 
 
-def test_filters_leave_the_rows_that_match_them_all(visit, site):
-    page = visit(site).page
+def test_filters_leave_the_rows_that_match_them_all(visit, run_page):
+    page = visit(run_page).page
     rows = page.locator("#table > tbody > tr:visible")
     count = page.locator("#filter-count")
     assert count.text_content() == "273 of 273"
@@ -115,15 +102,15 @@ def test_hostile_names_stay_text(visit, tmp_path):
     assert len(opened.requests) == 5
 
 
-def test_dark_mode_has_another_background(visit, site):
-    light = visit(site, color_scheme="light").page
-    dark = visit(site, color_scheme="dark").page
+def test_dark_mode_has_another_background(visit, run_page):
+    light = visit(run_page, color_scheme="light").page
+    dark = visit(run_page, color_scheme="dark").page
     assert background(light) == "rgb(246, 247, 249)"
     assert background(dark) == "rgb(18, 23, 29)"
 
 
-def test_the_combobox_filters_and_chooses_by_keyboard(visit, site):
-    opened = visit(site.parents[2] / "datasets.html")
+def test_the_combobox_filters_and_chooses_by_keyboard(visit, run_page):
+    opened = visit(run_page.parents[2] / "datasets.html")
     page = opened.page
     box = page.get_by_role("combobox", name="Dataset")
     options = page.get_by_role("listbox", name="Datasets").get_by_role("option")

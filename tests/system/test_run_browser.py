@@ -4,10 +4,8 @@ import json
 import shutil
 
 import pytest
-from report_fixture import make_run
+from browser_fixture import PHONE, WIDEST, column
 from report_matrix import make_matrix
-
-from harness.report.site import write_site
 
 pytestmark = pytest.mark.system
 
@@ -38,25 +36,8 @@ CONTRASTS = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    reports = tmp_path_factory.mktemp("reports")
-    newest = make_matrix(reports / "runs" / "20260314-060010-a1b2c3")
-    older = make_run(reports / "runs" / "20260313-060007-0f9e8d", *newest.records[:20])
-    write_site(reports, [newest, older])
-    return newest.folder / "index.html"
-
-
-def column(page, number):
-    return page.locator(f"#table > tbody > tr:not(.opened) > td:nth-child({number})")
-
-
-def background(page):
-    return page.evaluate("getComputedStyle(document.body).backgroundColor")
-
-
-def test_a_text_column_sorts_by_its_words(visit, site):
-    page = visit(site).page
+def test_a_text_column_sorts_by_its_words(visit, run_page):
+    page = visit(run_page).page
     page.click("#table thead button:text-is('algorithm')")
     words = column(page, 3).all_text_contents()
     assert words == sorted(words)
@@ -64,8 +45,8 @@ def test_a_text_column_sorts_by_its_words(visit, site):
     assert words[-1] == "svm"
 
 
-def test_a_row_opens_to_its_replicates_and_its_request(visit, site):
-    page = visit(site).page
+def test_a_row_opens_to_its_replicates_and_its_request(visit, run_page):
+    page = visit(run_page).page
     button = page.locator(f"#cell-{CELL} button")
     assert button.get_attribute("aria-expanded") == "false"
     button.click()
@@ -78,7 +59,7 @@ def test_a_row_opens_to_its_replicates_and_its_request(visit, site):
     assert parity.locator("thead").text_content() == "parity limitwith tensorflowwith jax"
     assert detail.locator(".key").text_content() == "train validation best epoch"
     detail.locator("summary").click()
-    (record,) = [r for r in make_matrix(site.parent).records if r.cell == CELL]
+    (record,) = [r for r in make_matrix(run_page.parent).records if r.cell == CELL]
     text = detail.locator(".request").text_content()
     assert text == json.dumps(record.request, indent=2, ensure_ascii=False)
     page.click("#table thead button:text-is('dataset')")
@@ -88,20 +69,20 @@ def test_a_row_opens_to_its_replicates_and_its_request(visit, site):
     assert detail.count() == 0
 
 
-def test_a_square_leads_to_its_open_row_though_it_was_filtered_away(visit, site):
-    opened = visit(site)
+def test_a_square_leads_to_its_open_row_though_it_was_filtered_away(visit, run_page):
+    opened = visit(run_page)
     page = opened.page
     page.fill("#filter-text", "digits")
     page.click(f"a.sq[href='#cell-{CELL}']")
     page.wait_for_selector(f"#cell-{CELL} button[aria-expanded=true]")
     assert page.locator("#filter-count").text_content() == "273 of 273"
-    deep = visit(site, f"#cell-{CELL}").page
+    deep = visit(run_page, f"#cell-{CELL}").page
     deep.wait_for_selector(f"#cell-{CELL} button[aria-expanded=true]")
     assert deep.locator(f"#cell-{CELL}").is_visible()
 
 
-def test_the_worst_of_a_pair_leads_to_its_cell_again_and_again(visit, site):
-    page = visit(site).page
+def test_the_worst_of_a_pair_leads_to_its_cell_again_and_again(visit, run_page):
+    page = visit(run_page).page
     table = page.locator("[aria-labelledby=parity] table")
     assert table.locator("tbody th").all_text_contents() == [
         "pytorch – tensorflow37 cells",
@@ -121,8 +102,8 @@ def test_the_worst_of_a_pair_leads_to_its_cell_again_and_again(visit, site):
         button.click()
 
 
-def test_the_keyboard_gets_the_numbers_of_a_square(visit, site):
-    page = visit(site).page
+def test_the_keyboard_gets_the_numbers_of_a_square(visit, run_page):
+    page = visit(run_page).page
     assert not page.locator("#tip").is_visible()
     page.locator("a.sq").first.focus()
     page.keyboard.press("Tab")
@@ -133,9 +114,9 @@ def test_the_keyboard_gets_the_numbers_of_a_square(visit, site):
     assert "±" in text
 
 
-def test_an_injected_script_would_not_run(visit, site, tmp_path):
-    copy = shutil.copytree(site.parents[2], tmp_path / "copy")
-    page = copy / site.relative_to(site.parents[2])
+def test_an_injected_script_would_not_run(visit, run_page, tmp_path):
+    copy = shutil.copytree(run_page.parents[2], tmp_path / "copy")
+    page = copy / run_page.relative_to(run_page.parents[2])
     injected = "<img src=x onerror=alert(1)><script>alert(2)</script></body>"
     page.write_text(page.read_text().replace("</body>", injected))
     opened = visit(page)
@@ -144,19 +125,19 @@ def test_an_injected_script_would_not_run(visit, site, tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_has_the_contrast_that_aa_asks_for(visit, site, scheme):
-    page = visit(site, f"#cell-{CELL}", color_scheme=scheme).page
+def test_every_text_has_the_contrast_that_aa_asks_for(visit, run_page, scheme):
+    page = visit(run_page, f"#cell-{CELL}", color_scheme=scheme).page
     page.wait_for_selector(".opened")
     seen, bad = page.evaluate(CONTRASTS)
     assert seen > 4000
     assert bad == []
 
 
-def test_a_phone_scrolls_tables_and_not_the_page(visit, site):
-    page = visit(site, f"#cell-{CELL}", viewport={"width": 390, "height": 844}).page
+def test_a_phone_scrolls_tables_and_not_the_page(visit, run_page):
+    page = visit(run_page, f"#cell-{CELL}", viewport=PHONE).page
     page.wait_for_selector(".opened")
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.evaluate(WIDEST) == PHONE["width"]
     last = page.locator(".detail thead th").last
     last.scroll_into_view_if_needed()
     box = last.bounding_box()
-    assert box["x"] + box["width"] <= 390
+    assert box["x"] + box["width"] <= PHONE["width"]

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from browser_fixture import PHONE, SETTLED, WIDEST
 from report_fixture import HOSTILE
 from site_fixture import (
     ALWAYS,
@@ -21,8 +22,6 @@ pytestmark = pytest.mark.system
 
 NIGHTS = 24
 NEWEST, OLDEST = name_night(NIGHTS - 1), name_night(0)
-# A function, not an expression: the pages' policy forbids the evaluation of strings.
-SETTLED = "() => !document.querySelector('.plot:not(.js-plotly-plot)')"
 PAGES = {
     "overview": ("index.html", "h1.bad"),
     "runs": ("runs.html", ".js-plotly-plot .bars"),
@@ -47,19 +46,6 @@ def site(nights):
     return reports
 
 
-@pytest.fixture
-def go(visit, site):
-    def open_page(name, **options):
-        file, awaited = PAGES[name]
-        path, _, fragment = file.partition("#")
-        opened = visit(site / path, f"#{fragment}" if fragment else "", **options)
-        opened.page.wait_for_selector(awaited)
-        opened.page.wait_for_function(SETTLED)
-        return opened
-
-    return open_page
-
-
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_opens_from_a_file_in_silence_and_asks_only_for_files_of_the_site(go, site, name):
     opened = go(name)
@@ -73,20 +59,13 @@ def test_a_page_opens_from_a_file_in_silence_and_asks_only_for_files_of_the_site
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_passes_axe(go, axe, name, scheme):
-    page = go(name, color_scheme=scheme).page
-    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
-    page.evaluate(axe)
-    found = page.evaluate("axe.run()")
-    assert len(found["passes"]) > 20
-    assert [
-        (one["id"], [node["html"] for node in one["nodes"]]) for one in found["violations"]
-    ] == []
+    assert axe(go(name, color_scheme=scheme).page) == []
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_phone_scrolls_no_page_sideways(go, name):
-    page = go(name, viewport={"width": 390, "height": 844}).page
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page = go(name, viewport=PHONE).page
+    assert page.evaluate(WIDEST) == PHONE["width"]
 
 
 def test_the_navigation_leads_from_page_to_page(go):

@@ -1,6 +1,7 @@
 import random
 
 import pytest
+from browser_fixture import PHONE, SETTLED, WIDEST, split_address
 from report_fixture import HOSTILE, make_run, make_score
 from report_matrix import make_failure, make_matrix_record
 from sweep_fixture import make_info, make_sweep, make_trials, write_trials
@@ -13,7 +14,6 @@ pytestmark = pytest.mark.system
 
 SWEEP, LOST = "wine-mlp-pytorch-sweep", "oils-mlp-pytorch-sweep"
 RUNS = ("20260315-060010-a1b2c5", "20260314-060010-a1b2c4")
-SETTLED = "() => !document.querySelector('.plot:not(.js-plotly-plot)')"
 PAGES = {
     "sweep": (f"cell.html#{SWEEP}", "#trials"),
     "sweep without a result": (f"cell.html#{LOST}", "#trials"),
@@ -54,19 +54,6 @@ def site(tmp_path_factory):
     return reports
 
 
-@pytest.fixture
-def go(visit, site):
-    def open_page(name, **options):
-        file, awaited = PAGES[name]
-        path, _, fragment = file.partition("#")
-        opened = visit(site / path, f"#{fragment}" if fragment else "", **options)
-        opened.page.wait_for_selector(awaited)
-        opened.page.wait_for_function(SETTLED)
-        return opened
-
-    return open_page
-
-
 def column(page, number, table="#trials"):
     cells = page.locator(f"{table} tbody tr:not([hidden]) > :nth-child({number})")
     return [text.strip() for text in cells.all_text_contents()]
@@ -82,20 +69,13 @@ def test_a_page_with_sweeps_opens_in_silence_and_asks_only_for_files_of_the_site
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_with_sweeps_passes_axe(go, axe, name, scheme):
-    page = go(name, color_scheme=scheme).page
-    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
-    page.evaluate(axe)
-    found = page.evaluate("axe.run()")
-    assert len(found["passes"]) > 20
-    assert [
-        (one["id"], [node["html"] for node in one["nodes"]]) for one in found["violations"]
-    ] == []
+    assert axe(go(name, color_scheme=scheme).page) == []
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_phone_scrolls_no_page_with_sweeps_sideways(go, name):
-    page = go(name, viewport={"width": 390, "height": 844}).page
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page = go(name, viewport=PHONE).page
+    assert page.evaluate(WIDEST) == PHONE["width"]
 
 
 def test_the_best_trial_and_the_default_are_marked(go):
@@ -197,7 +177,7 @@ def test_a_line_under_the_pointer_is_told(go):
 
 
 def test_on_a_phone_the_axes_stand_below_one_another(go):
-    page = go("sweep", viewport={"width": 390, "height": 844}).page
+    page = go("sweep", viewport=PHONE).page
     tops = page.locator(".parallel .name").evaluate_all(
         "all => all.map((one) => +one.getAttribute('y'))"
     )
@@ -278,8 +258,8 @@ def make_hostile_sweep():
 def test_hostile_settings_reasons_and_names_stay_text(visit, tmp_path, page, awaited):
     run = make_run(tmp_path / "runs" / RUNS[0], make_hostile_sweep())
     write_site(tmp_path, [run])
-    file, _, fragment = page.partition("#")
-    opened = visit(tmp_path / file, f"#{fragment}" if fragment else "")
+    file, fragment = split_address(page)
+    opened = visit(tmp_path / file, fragment)
     opened.page.wait_for_selector(awaited)
     opened.page.wait_for_function(SETTLED)
     assert opened.dialogs == []

@@ -1,10 +1,10 @@
 """Check cells, the catalog's product, and what makes an id and a seed."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 import pytest
+from settings_fixture import make_settings
 
 from harness.arguments import PRUNERS, SAMPLERS
 from harness.catalog.algorithms import ALGORITHMS, NEURAL, TASKS
@@ -12,23 +12,12 @@ from harness.catalog.datasets import OWN_FOLDER, find_datasets
 from harness.catalog.product import Catalog, load_catalog, select_cells
 from harness.catalog.spaces import SVM_SPACE
 from harness.markers import MatrixMarker
-from harness.options import Settings
 from ml.core.contracts import DescriptorData, DistillRequest, SweepRequest, TrainRequest
 from ml.core.trials import Pruner, Sampler
 
 pytestmark = pytest.mark.unit
 
-SETTINGS = Settings(
-    root=Path(),
-    data=(),
-    reports=Path("reports"),
-    require=(),
-    rows=4_000,
-    replicates=3,
-    seconds=60.0,
-    timeout=300.0,
-    strict_tracks=True,
-)
+SETTINGS = make_settings(rows=4_000)
 
 
 @pytest.fixture(scope="module")
@@ -128,14 +117,14 @@ def test_a_sweep_has_to_be_asked_for_by_its_mode(catalog):
     wine = MatrixMarker(dataset=("wine",), framework=("sklearn", "pytorch"))
     modes = [cell.mode for cell in select_cells(catalog, wine, SETTINGS)]
     assert (modes.count("train"), modes.count("distill"), modes.count("sweep")) == (12, 2, 0)
-    swept = select_cells(catalog, replace(wine, mode=("sweep",)), SETTINGS)
+    swept = select_cells(catalog, wine._replace(mode=("sweep",)), SETTINGS)
     assert [cell.id for cell in swept if "mlp" in cell.id] == [
         "wine-mlp-sklearn-sweep",
         "wine-mlp-pytorch-sweep",
     ]
     assert {cell.algorithm for cell in swept}.isdisjoint({"dummy", "student", "student_of_two"})
     assert len(swept) == 11
-    both = select_cells(catalog, replace(wine, mode=("sweep", "train")), SETTINGS)
+    both = select_cells(catalog, wine._replace(mode=("sweep", "train")), SETTINGS)
     assert len(both) == 23
 
 
@@ -160,7 +149,7 @@ def test_a_sweep_is_asked_for_with_the_limits_of_the_session(catalog):
     assert sweep.space == SVM_SPACE
     assert (sweep.trials, sweep.sampler, sweep.pruner, sweep.folds) == (7, "gp", "wilcoxon", 4)
     assert (sweep.seconds, sweep.journal) == (12.5, None)
-    marker = replace(marker, mode=("train",))
+    marker = marker._replace(mode=("train",))
     [trained] = select_cells(catalog, marker, settings)
     assert (trained.seed, trained.model, trained.sweep) == (cell.seed, cell.model, None)
     assert type(trained.to_request()) is TrainRequest

@@ -4,11 +4,10 @@ import random
 
 import pytest
 from report_fixture import make_result, record_of
+from settings_fixture import make_cell, make_settings
 
-from harness.catalog.product import load_catalog, select_cells
 from harness.gates.score import score_result
-from harness.markers import MatrixMarker
-from harness.options import Settings, without_resume
+from harness.options import without_resume
 from harness.recording import judge_again
 from harness.session import MatrixSession
 from harness.store.environment import describe_resumption, describe_run
@@ -20,24 +19,12 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings(
-        root=tmp_path,
-        data=(),
-        reports=tmp_path / "reports",
-        require=(),
-        rows=200,
-        replicates=3,
-        seconds=60.0,
-        timeout=300.0,
-        strict_tracks=False,
-    )
+    return make_settings(tmp_path)
 
 
 @pytest.fixture
 def cell(settings):
-    marker = MatrixMarker(dataset=("diabetes",), algorithm=("linear",), framework=("sklearn",))
-    [cell] = select_cells(load_catalog(settings), marker, settings)
-    return cell
+    return make_cell(settings, dataset="diabetes", algorithm="linear", framework="sklearn")
 
 
 def make_record(cell, **changes):

@@ -2,17 +2,14 @@
 
 import random
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from report_fixture import make_result, make_score, record_of
+from settings_fixture import make_cell, make_settings
 
 from harness.arguments import PRUNERS
-from harness.catalog.product import load_catalog, select_cells
 from harness.gates.judge import judge_cell
 from harness.gates.parity import compare_siblings
-from harness.markers import MatrixMarker
-from harness.options import Settings
 from harness.store.environment import describe_run
 from harness.store.journal import JOURNAL, Journal, read_run
 from harness.store.rows import row_of_record
@@ -24,17 +21,6 @@ from ml.core.errors import MatrixError
 
 pytestmark = pytest.mark.unit
 
-SETTINGS = Settings(
-    root=Path(),
-    data=(),
-    reports=Path("reports"),
-    require=(),
-    rows=200,
-    replicates=3,
-    seconds=60.0,
-    timeout=300.0,
-    strict_tracks=False,
-)
 TRIALS = (
     Trial(index=0, settings={"params.C": 1.0}, outcome="ok", value=0.75, seconds=1.0),
     Trial(index=2, settings={"params.C": 9.0}, outcome="pruned", value=0.99, epochs=1),
@@ -69,11 +55,13 @@ def make_record(cell, **changes):
 
 @pytest.fixture(scope="module")
 def cell():
-    marker = MatrixMarker(
-        dataset=("breast_cancer",), algorithm=("svm",), framework=("sklearn",), mode=("sweep",)
+    return make_cell(
+        make_settings(),
+        dataset="breast_cancer",
+        algorithm="svm",
+        framework="sklearn",
+        mode="sweep",
     )
-    [cell] = select_cells(load_catalog(SETTINGS), marker, SETTINGS)
-    return cell
 
 
 def row(record):
