@@ -80,6 +80,11 @@ class TrainRequest(Contract):
     artifact_dir: str | None = None
     checkpoint: CheckpointSpec | None = None
 
+    @property
+    def replicate_seconds(self) -> float:
+        """Return the seconds of training that a replicate has, its share of the budget."""
+        return self.budget.seconds / self.replicates
+
 
 class StatusRequest(Contract):
     """Ask what a worker finds of its framework, once it is set up for this runtime."""

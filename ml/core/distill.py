@@ -22,7 +22,6 @@ from ml.core.fitting import FittedModel, Lesson, Stopwatch, fit_model
 from ml.core.learner import Adapter, Distillation, Draws, Floats32, Floats64, Peers
 from ml.core.metrics import Judge
 from ml.core.replicates import run_request
-from ml.core.seeding import stream
 from ml.core.splits import Rows, Split
 from ml.core.table import Table
 
@@ -159,9 +158,8 @@ class Teachers:
 
     def _fit(self, position: int, table: Table, split: Split, index: int) -> FittedModel:
         request, teacher = self._request, self._request.teachers[position]
-        seed, path = request.seed, ("teacher", position, index)
-        draws = Draws(*(stream(seed, name, *path) for name in ("weights", "order", "estimator")))
-        seconds = request.budget.seconds / request.replicates
+        draws = Draws.of(request.seed, "teacher", position, index)
+        seconds = request.replicate_seconds
         adapter = self._adapters[position]
         try:
             fitted = fit_model(teacher, adapter, table, split, draws, seconds, self._watch)

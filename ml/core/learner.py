@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ml.core.contracts import EstimatorSpec, History, ImportedSpec, NetworkSpec, RuntimeSpec
 from ml.core.errors import RequestInvalid
+from ml.core.seeding import stream
 from ml.core.specs import Scalar
 
 Floats32 = NDArray[np.float32]
@@ -83,6 +84,11 @@ class Draws:
     weights: np.random.Generator
     order: np.random.Generator
     estimator: np.random.Generator
+
+    @classmethod
+    def of(cls, seed: int, *place: str | int) -> Draws:
+        """Return the streams of what stands at this place, such as a replicate's index."""
+        return cls(*(stream(seed, name, *place) for name in ("weights", "order", "estimator")))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from ml.core.contracts import GREATER_IS_BETTER, CheckpointSpec, NetworkSpec, Sw
 from ml.core.folds import Fold
 from ml.core.learner import Adapter, Draws
 from ml.core.loop import Progress, TrainingState
-from ml.core.seeding import stream
 from ml.core.settings import Settings, apply_settings
 from ml.core.trial_batches import describe_failure
 
@@ -98,10 +97,8 @@ class Member:
         model = apply_settings(setup.model, settings)
         model = model.model_copy(update={"epochs": goal, "patience": 0})
         learner = setup.adapter.make_learner(model, fold.problem)
-        names = ("weights", "order", "estimator")
-        seed = setup.request.seed
-        draws = Draws(*(stream(seed, name, "population", self._index) for name in names))
-        seconds = setup.request.budget.seconds / setup.request.replicates
+        draws = Draws.of(setup.request.seed, "population", self._index)
+        seconds = setup.request.replicate_seconds
         keeper = _State(CheckpointFile(_spec(self._folder), 0, setup.facts))
         cast(ResumableLearner, learner).fit(fold.train, fold.validation, draws, seconds, keeper)
         return fold.value(learner)

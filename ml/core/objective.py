@@ -61,27 +61,32 @@ def objective(
     with both are mixed, that of the soft ones at the temperature and times its square, which
     keeps the gradients' sizes alike (Hinton, Vinyals and Dean 2015, section 2).
     """
-    rule = problem.distillation
-    if rule is None or problem.loss == "squared":
-        return loss(problem.loss, outputs, targets)
-    hard, soft = targets[..., : problem.outputs], targets[..., problem.outputs :]
-    plain = loss(problem.loss, outputs, hard)
-    softened = loss(problem.loss, outputs / rule.temperature, soft)
-    return rule.soft_share * rule.temperature**2 * softened + (1 - rule.soft_share) * plain
+    return _mix(problem, loss, outputs, targets, power=2)
 
 
 def objective_gradient(
     problem: Problem, row_gradient: Callable[[Loss, Any, Any], Any], outputs: Any, targets: Any
 ) -> Any:
     """Return each row's gradient of ``objective`` by its outputs, given that of a loss."""
+    # One power of the temperature is spent on the outputs' own division by it.
+    return _mix(problem, row_gradient, outputs, targets, power=1)
+
+
+def _mix(
+    problem: Problem,
+    measure: Callable[[Loss, Any, Any], Any],
+    outputs: Any,
+    targets: Any,
+    power: int,
+) -> Any:
+    """Return a loss or its gradient, mixed for a student by this power of the temperature."""
     rule = problem.distillation
     if rule is None or problem.loss == "squared":
-        return row_gradient(problem.loss, outputs, targets)
+        return measure(problem.loss, outputs, targets)
     hard, soft = targets[..., : problem.outputs], targets[..., problem.outputs :]
-    plain = row_gradient(problem.loss, outputs, hard)
-    softened = row_gradient(problem.loss, outputs / rule.temperature, soft)
-    # One power of the temperature is spent on the outputs' own division by it.
-    return rule.soft_share * rule.temperature * softened + (1 - rule.soft_share) * plain
+    plain = measure(problem.loss, outputs, hard)
+    softened = measure(problem.loss, outputs / rule.temperature, soft)
+    return rule.soft_share * rule.temperature**power * softened + (1 - rule.soft_share) * plain
 
 
 def checked_loss(

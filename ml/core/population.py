@@ -37,6 +37,7 @@ from ml.core.members import Member, Setup
 from ml.core.points import decode, draw_point
 from ml.core.seeding import stream
 from ml.core.settings import Settings
+from ml.core.trial_batches import OUT_OF_TIME
 from ml.core.trial_journal import TrialJournal
 from ml.core.trials import TrialOutcome
 
@@ -231,7 +232,7 @@ def _trial(
     elif last.get("failed"):
         outcome, reason = last["failed"]
     elif not last.get("done"):
-        outcome, reason = "timeout", "the sweep's seconds were used up before it was done"
+        outcome, reason = "timeout", OUT_OF_TIME
     return Trial(
         index=index,
         settings={path: last["config"][path] for path in drawn} if reports else drawn,

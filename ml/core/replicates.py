@@ -44,7 +44,6 @@ from ml.core.loop import Keeper
 from ml.core.memory import peak_bytes, reset_peak
 from ml.core.metrics import Judge, primary_metric
 from ml.core.parity import make_trace
-from ml.core.seeding import stream
 from ml.core.splits import Split, sample_rows, split_rows
 from ml.core.table import Table
 from ml.datasets.load import load_table, table_from_values
@@ -236,8 +235,7 @@ def _prepare_replicate(
 
 
 def _draw(request: TrainRequest, index: int) -> Draws:
-    names = ("weights", "order", "estimator")
-    return Draws(*(stream(request.seed, name, index) for name in names))
+    return Draws.of(request.seed, index)
 
 
 def _count_at_once(request: TrainRequest, adapter: Adapter, ready: _Ready) -> int:
@@ -251,7 +249,7 @@ def _count_at_once(request: TrainRequest, adapter: Adapter, ready: _Ready) -> in
 
 
 def _member(request: TrainRequest, spec: NetworkSpec, ready: _Ready) -> Member:
-    prepared, seconds = ready.prepared, request.budget.seconds / request.replicates
+    prepared, seconds = ready.prepared, request.replicate_seconds
     return Member(spec, prepared.problem, prepared.train, prepared.held, ready.draws, seconds)
 
 
@@ -271,7 +269,7 @@ def _fit_replicate(
     """Return the fitted model of a replicate, out of the cohort where it was trained in one."""
     prepared, watch = ready.prepared, ready.watch
     if cohort is None:
-        seconds = request.budget.seconds / request.replicates
+        seconds = request.replicate_seconds
         return fit_prepared(request, adapter, prepared, ready.draws, seconds, watch, ready.keep)
     watch.seconds["fit"] = cohort.seconds(place)
     return FittedModel.of(prepared, cohort.learner(place), cohort.report(place))

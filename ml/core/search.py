@@ -202,9 +202,7 @@ class Search:
                 self._study.tell(self._trials[index], state=optuna.trial.TrialState.PRUNED)
 
     def _ask_declared(self, declared: Settings) -> Settings:
-        inside = declared.keys() == self._space.keys() and all(
-            contains(one, declared[path]) for path, one in self._space.items()
-        )
+        inside = _lie_inside(self._space, declared)
         trial = self._enqueued(encode(self._space, declared)) if inside else None
         self._note(0, trial, declared)
         return declared
@@ -260,12 +258,7 @@ def measure_importance(
     PED-ANOVA (Watanabe, Bansal and Hutter 2023).
     Nothing, and the reason, where that tells nothing.
     """
-    inside = [
-        trial
-        for trial in trials
-        if trial.settings.keys() == space.keys()
-        and all(contains(one, trial.settings[path]) for path, one in space.items())
-    ]
+    inside = [trial for trial in trials if _lie_inside(space, trial.settings)]
     values, what = _comparable_values(inside, unit)
     varied = [
         path
@@ -303,6 +296,12 @@ def measure_importance(
     return {path: float(share) for path, share in shares.items()}, f"{name} of {what}"
 
 
+def _lie_inside(space: SearchSpace, settings: Settings) -> bool:
+    return settings.keys() == space.keys() and all(
+        contains(one, settings[path]) for path, one in space.items()
+    )
+
+
 def _comparable_values(trials: list[Trial], unit: str) -> tuple[list[tuple[Trial, float]], str]:
     """Return values of trials that were trained alike, and what they are."""
     complete = [(t, t.value) for t in trials if t.outcome == "ok" and t.value is not None]
@@ -337,14 +336,13 @@ def _need(what: str, module: str, extra: str) -> None:
 
 
 def _sampler(spec: SweepSpec, seed: int) -> optuna.samplers.BaseSampler:
+    # By default ten trials are drawn at random, which is half of a small sweep.
+    startup = max(4, min(10, spec.trials // 4))
     if spec.sampler == "tpe":
-        # By default ten trials are drawn at random, which is half of a small sweep.
-        startup = max(4, min(10, spec.trials // 4))
         return optuna.samplers.TPESampler(
             seed=seed, n_startup_trials=startup, multivariate=True, constant_liar=True
         )
     if spec.sampler == "gp":
-        startup = max(4, min(10, spec.trials // 4))
         return optuna.samplers.GPSampler(
             seed=seed, n_startup_trials=startup, warn_independent_sampling=False
         )

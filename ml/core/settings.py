@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from ml.core.contracts import (
     Choice,
@@ -177,13 +178,11 @@ def _check_path(model: Model, path: str, paths: list[str] | None) -> None:
 
 
 def _check_value(model: Model, space: SearchSpace, path: str, value: Setting) -> None:
-    try:
-        apply_settings(model, {path: value})
+    first = _find_misfit(model, {path: value})
+    if first is None:
         return
-    except ValidationError as problem:
-        first = problem.errors(include_url=False)[0]
     if not first["loc"] and any(
-        _is_valid(model, {path: value, other: end})
+        _find_misfit(model, {path: value, other: end}) is None
         for other, dimension in space.items()
         if other != path
         for end in _ends(dimension)
@@ -196,12 +195,13 @@ def _check_value(model: Model, space: SearchSpace, path: str, value: Setting) ->
     _refuse(path, "a value that the model cannot have", expected, value, remedy)
 
 
-def _is_valid(model: Model, settings: Settings) -> bool:
+def _find_misfit(model: Model, settings: Settings) -> ErrorDetails | None:
+    """Return what is wrong first with a model of these settings, None where it can be one."""
     try:
         apply_settings(model, settings)
-    except ValidationError:
-        return False
-    return True
+    except ValidationError as problem:
+        return problem.errors(include_url=False)[0]
+    return None
 
 
 def _refuse(

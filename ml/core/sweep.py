@@ -161,9 +161,9 @@ def _search(
     limit = _limit(request)
     steps = limit if trains_networks(request, adapter) and len(folds) == 1 else len(folds)
     journal = TrialJournal(spec.journal, hash_facts(_facts(request, adapter, table, folds)))
-    if spec.sampler == "pbt":
-        return _search_by_population(request, adapter, folds[0], declared, journal, greater)
     try:
+        if spec.sampler == "pbt":
+            return _search_by_population(request, adapter, folds[0], declared, journal, greater)
         spending = Spending(spec.epochs, spec.seconds, journal.elapsed)
         search = Search(spec, request.seed, greater, declared, steps)
         rungs = rungs_of(spec, limit)
@@ -194,10 +194,7 @@ def _search_by_population(
     greater: bool,
 ) -> _Found:
     spending = Spending(None, None, journal.elapsed)
-    try:
-        trials = search_population(request, adapter, fold, declared, journal)
-    finally:
-        journal.close()
+    trials = search_population(request, adapter, fold, declared, journal)
     resumed = len(trials) if journal.trials else 0
     late = any(trial.outcome == "timeout" for trial in trials)
     return _Found(

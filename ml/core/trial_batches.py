@@ -21,6 +21,7 @@ from ml.core.trials import TrialOutcome
 
 # How many times the clock is looked at in a training whose sweep is limited in time.
 TIME_CHECKS = 20
+OUT_OF_TIME = "the sweep's seconds were used up before it was done"
 
 
 class Spending:
@@ -173,7 +174,7 @@ class _Batch:
     def _training_seconds(self) -> float:
         """Return the most seconds of one training: as long as one of a plain request."""
         request, left = self._course.request, self._course.spending.seconds_left
-        limit = request.budget.seconds / request.replicates
+        limit = request.replicate_seconds
         return limit if left is None else min(limit, max(left, 1e-3))
 
     def _is_out_of_time(self) -> bool:
@@ -199,7 +200,7 @@ class _Batch:
             if goal < target:
                 self._cut("pruned", "the sweep's epochs were used up before it was done")
             elif self._is_out_of_time():
-                self._cut("timeout", "the sweep's seconds were used up before it was done")
+                self._cut("timeout", OUT_OF_TIME)
 
     def _train_on_fold(self, fold: Fold, number: int) -> None:
         """Train on one fold to the end: networks side by side, all else one by one."""
@@ -217,7 +218,7 @@ class _Batch:
         if self._is_out_of_time():
             # What was not begun is no trial.
             self._runs = [one for one in self._runs if one.ended or one.steps or one.seconds]
-            self._cut("timeout", "the sweep's seconds were used up before it was done")
+            self._cut("timeout", OUT_OF_TIME)
 
     def _advance(self, runs: Sequence[_Run], start: int, goal: int) -> None:
         spending = self._course.spending

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypeVar
 
 from pydantic import ValidationError
 
@@ -31,6 +31,9 @@ class JournalLine(Contract):
     kind: Literal["trial"] = "trial"
     elapsed: NotNegative
     trial: Trial
+
+
+Line = TypeVar("Line", JournalHead, JournalLine)
 
 
 def hash_facts(facts: Mapping[str, Any]) -> str:
@@ -102,10 +105,7 @@ class TrialJournal:
             self._write(JournalHead(request=request))
             return
         first, *rest = whole.splitlines()
-        try:
-            head = JournalHead.model_validate_json(first)
-        except ValidationError as problem:
-            self._refuse_line(1, problem)
+        head = self._parse(JournalHead, first, 1)
         if head.request != request:
             raise RequestInvalid(
                 f"the journal {self._path} is of another sweep, or of other data or versions",
@@ -116,10 +116,7 @@ class TrialJournal:
                 remedy=f"name another journal, or delete {self._path} to begin anew",
             )
         for number, text in enumerate(rest, start=2):
-            try:
-                line = JournalLine.model_validate_json(text)
-            except ValidationError as problem:
-                self._refuse_line(number, problem)
+            line = self._parse(JournalLine, text, number)
             self.trials[line.trial.index] = line.trial
             self.elapsed = max(self.elapsed, line.elapsed)
 
@@ -145,12 +142,15 @@ class TrialJournal:
             remedy="name another file, or make room; what was written before is still there",
         ) from None
 
-    def _refuse_line(self, number: int, problem: ValidationError) -> NoReturn:
-        raise DataInvalid(
-            f"{self._path}, line {number}: {problem.errors(include_url=False)[0]['msg']}",
-            code="journal_unreadable",
-            field="sweep.journal",
-            expected="the file as this version of the package wrote it",
-            received=str(self._path),
-            remedy=f"delete {self._path} to begin anew, or name another journal",
-        ) from None
+    def _parse(self, kind: type[Line], text: bytes, number: int) -> Line:
+        try:
+            return kind.model_validate_json(text)
+        except ValidationError as problem:
+            raise DataInvalid(
+                f"{self._path}, line {number}: {problem.errors(include_url=False)[0]['msg']}",
+                code="journal_unreadable",
+                field="sweep.journal",
+                expected="the file as this version of the package wrote it",
+                received=str(self._path),
+                remedy=f"delete {self._path} to begin anew, or name another journal",
+            ) from None

@@ -140,8 +140,8 @@ class read_json_lines:  # noqa: N801
         file: Any,
         *,
         layout: Layout | None = None,
-        as_text: set[str],
         compression: str | None = None,
+        **_: Any,
     ) -> None:
         self.lines = io.TextIOWrapper(
             io.BufferedReader(_Readable(_stream(file, compression)), BLOCK), encoding="utf-8-sig"

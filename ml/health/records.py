@@ -26,8 +26,8 @@ class Reader(Protocol):
         """Yield all batches, in order."""
 
 
-def _spread(number: int, most: int = PILOTS) -> list[int]:
-    return sorted({place * (number - 1) // max(1, most - 1) for place in range(most)})
+def _spread(number: int) -> list[int]:
+    return sorted({place * (number - 1) // (PILOTS - 1) for place in range(PILOTS)})
 
 
 class read_parquet:  # noqa: N801 - called as a function, by its format

@@ -12,7 +12,6 @@ from ml.core.errors import MatrixError, TrainingDiverged
 from ml.core.learner import Draws, Part, Problem
 from ml.core.networks import encode_targets
 from ml.core.objective import mean_loss
-from ml.core.seeding import stream
 
 INPUTS = 5
 # The first two features, which decide, are the window that recurrent networks read.
@@ -55,7 +54,7 @@ def make_part(problem, rows, seed=0):
 
 
 def make_draws(seed=0):
-    return Draws(*(stream(seed, name, 0) for name in ("weights", "order", "estimator")))
+    return Draws.of(seed, 0)
 
 
 def fit(adapter, spec, problem, train, validation=None, seed=0, seconds=60.0):

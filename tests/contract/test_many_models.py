@@ -6,7 +6,6 @@ import pytest
 from ml.core.contracts import NetworkSpec, OptimizerSpec, RuntimeSpec, ScheduleSpec
 from ml.core.errors import TrainingDiverged
 from ml.core.learner import Distillation, Draws, Member, Part, Problem
-from ml.core.seeding import stream
 
 pytest.register_assert_rewrite("learner_checks")
 
@@ -23,7 +22,7 @@ def member(seed, problem=BINARY, rows=70, held=30, seconds=60.0, **changes):
     optimizer = OptimizerSpec(**{"learning_rate": 1e-2, **changes.pop("optimizer", {})})
     values = {"architecture": "mlp", "hidden": (9, 6), "epochs": 6, "batch_size": 16}
     spec = NetworkSpec(**{**values, "optimizer": optimizer, **changes})
-    draws = Draws(*(stream(seed, name) for name in ("weights", "order", "estimator")))
+    draws = Draws.of(seed)
     validation = make_part(problem, held, seed=1) if held else None
     return Member(spec, problem, make_part(problem, rows, seed), validation, draws, seconds)
 

@@ -8,7 +8,6 @@ from ml.core.contracts import NetworkSpec, OptimizerSpec
 from ml.core.errors import DataInvalid, TrainingDiverged
 from ml.core.learner import Draws, Part, Problem
 from ml.core.networks import network_factory
-from ml.core.seeding import stream
 
 pytestmark = pytest.mark.unit
 
@@ -59,7 +58,7 @@ def part(rows, seed=0, slope=2.0):
 def member(seed=0, rows=20, held=8, rate=0.05, seconds=60.0, slope=2.0, **changes):
     values = {"architecture": "linear", "epochs": 12, "batch_size": 4, "patience": 0}
     spec = NetworkSpec(**{**values, "optimizer": OptimizerSpec(learning_rate=rate), **changes})
-    draws = Draws(*(stream(seed, name) for name in ("weights", "order", "estimator")))
+    draws = Draws.of(seed)
     validation = part(held, 1, slope) if held else None
     return Member(spec, PROBLEM, part(rows), validation, draws, seconds)
 

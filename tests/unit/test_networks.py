@@ -47,7 +47,7 @@ class StillStepper:
 
 
 def draws(seed=0):
-    return Draws(*(stream(seed, name, 0) for name in ("weights", "order", "estimator")))
+    return Draws.of(seed, 0)
 
 
 def fitted(problem, target, spec=LINEAR):
