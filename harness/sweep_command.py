@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import shlex
-import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -25,14 +24,15 @@ from harness.extensions import gather
 from harness.markers import MatrixMarker, near_miss
 from harness.options import Settings, read_settings
 from harness.publish import publish
-from harness.report.text import count
+from harness.report.sweeps import compare_tuned, find_trial
+from harness.report.text import NOTHING, count
 from harness.reporter import name_run
 from harness.session import MatrixSession
 from harness.store.environment import describe_resumption, describe_run
 from harness.store.journal import JOURNAL, Journal, check_version, find_run, hold_run, now
 from harness.store.record import End, Record
 from harness.store.trials import place_trials
-from harness.sweep_progress import NOTHING, Progress, Row, stand, write_value
+from harness.sweep_progress import Progress, Row, stand, write_value
 from harness.terminal import explain_failure, lay_out
 from ml.core.contracts import SweepSpec
 from ml.core.errors import MatrixError
@@ -323,18 +323,16 @@ def _as_json(record: Record) -> dict[str, Any]:
     """Return a sweep's record in short: metrics are means over the replicates' test rows."""
     result = record.result
     sweep = result.sweep if result else None
-    metric = result.metric if result else None
     standing = stand(sweep.trials, bool(result and result.greater_is_better)) if sweep else None
-    known = [one[metric] for one in sweep.default_metrics if metric in one] if sweep else []
-    best = next((t for t in sweep.trials if t.index == sweep.best), None) if sweep else None
+    best = find_trial(sweep, sweep.best) if sweep else None
     return {
         "cell": record.cell,
         "outcome": record.outcome,
         "reason": record.reason,
-        "metric": metric,
+        "metric": result.metric if result else None,
         "greater_is_better": result.greater_is_better if result else None,
         "tuned": record.score.value if record.score else None,
-        "default": statistics.fmean(known) if known else None,
+        "default": compare_tuned(result, sweep).default if result and sweep else None,
         "settings": best.settings if best else None,
         "trials": standing.trials if standing else None,
         "pruned": standing.pruned if standing else None,

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
 from harness.cell import Cell
+from harness.report.text import NOTHING
 from harness.store.record import Record
 from harness.store.trials import read_trials
 from ml.core.contracts import Trial
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 REFRESHES = 2
 SECONDS_BETWEEN_LINES = 30.0
 COLUMNS = ("cell", "trials", "pruned", "failed", "best", "default", "seconds")
-NOTHING = "–"
 
 
 @dataclass(frozen=True)

@@ -43,16 +43,7 @@ def compare_best(records: Sequence[Record]) -> Best | None:
     The best of PyTorch and that of TensorFlow are also compared in words, replicate by replicate
     where they had the same splits.
     """
-    ran = [name for name in FRAMEWORKS if any(record.framework == name for record in records)]
-    best: dict[Framework, Record] = {}
-    missing = []
-    for name in ran:
-        own = [record for record in records if record.framework == name]
-        found = find_best(own)
-        if found is None:
-            missing.append((TITLES[name], own[0].reason or OUTCOMES[own[0].outcome]))
-        else:
-            best[name] = found
+    best, missing = choose_best(records)
     if not best:
         return None
     chosen = list(best.values())
@@ -64,7 +55,7 @@ def compare_best(records: Sequence[Record]) -> Best | None:
             for record in chosen
         ),
         facts=tuple(_list_facts(chosen)),
-        missing=tuple(missing),
+        missing=missing,
         verdict=compare_two(best.get("pytorch"), best.get("tensorflow")),
     )
 
@@ -172,6 +163,22 @@ def _gain(score: Score) -> float:
 def sort_key(record: Record) -> tuple[bool, float, str]:
     """Return what puts the best score first, and cells without one last."""
     return (record.score is None, -_gain(record.score) if record.score else 0.0, record.cell)
+
+
+def choose_best(
+    records: Sequence[Record],
+) -> tuple[dict[Framework, Record], tuple[tuple[str, str], ...]]:
+    """Return each framework's best record, and the titles of those without one, with why."""
+    best: dict[Framework, Record] = {}
+    missing = []
+    for name in FRAMEWORKS:
+        own = [record for record in records if record.framework == name]
+        found = find_best(own)
+        if found is not None:
+            best[name] = found
+        elif own:
+            missing.append((TITLES[name], own[0].reason or OUTCOMES[own[0].outcome]))
+    return best, tuple(missing)
 
 
 def find_best(records: Sequence[Record]) -> Record | None:

@@ -6,7 +6,6 @@ its digest beside them, so that a night costs its own run and not those before i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +50,7 @@ from harness.store.ladder import list_comparisons
 from harness.store.record import Head, Record, parse_line
 from harness.store.rows import Sketch
 from harness.store.series import Series
-from harness.store.trials import CELL, SWEEPS, read_trials
+from harness.store.trials import name_trials, read_trials
 from harness.trends.trend import Trend
 from ml.core.contracts import Trial
 from ml.core.errors import MatrixError
@@ -300,9 +299,10 @@ def _find_newest(site: _Site, cell: str, stem: str) -> dict[str, Any]:
 
 def _read_kept(run: RunJournal, record: Record) -> list[Trial]:
     """Return the trials of a sweep that gave no result, as far as they had ended."""
-    if record.mode != "sweep" or record.result is not None or not re.fullmatch(CELL, record.cell):
+    if record.mode != "sweep" or record.result is not None:
         return []
-    return read_trials(run.folder / SWEEPS / f"{record.cell}.jsonl")
+    path = name_trials(run.folder, record.cell)
+    return [] if path is None else read_trials(path)
 
 
 def _write_pages(

@@ -151,7 +151,12 @@ def describe_counts(trials: Sequence[Trial]) -> str:
 
 def list_counts(trials: Sequence[Trial]) -> str:
     """Return how many trials ended in which way: 11 ok, 8 pruned, 1 failed."""
-    numbers = zip(count_trials(trials), ("ok", "pruned", "failed"), strict=True)
+    return write_counts(*count_trials(trials))
+
+
+def write_counts(ok: int, pruned: int, failed: int) -> str:
+    """Return numbers of trials with what they count, those that are none left out."""
+    numbers = zip((ok, pruned, failed), ("ok", "pruned", "failed"), strict=True)
     return ", ".join(f"{number} {word}" for number, word in numbers if number)
 
 

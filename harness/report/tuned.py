@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.report.best import (
-    FRAMEWORKS,
     TITLES,
     Best,
+    choose_best,
     compare_two,
-    find_best,
     mean_fit,
     place_best,
 )
@@ -20,8 +19,9 @@ from harness.report.sweeps import (
     build_sweeps,
     compare_tuned,
     describe_budget,
+    write_counts,
 )
-from harness.report.text import NOTHING, OUTCOMES, write_gain, write_number, write_seconds
+from harness.report.text import NOTHING, write_gain, write_number, write_seconds
 from harness.store.record import Record
 
 
@@ -39,30 +39,17 @@ def compare_sweeps(swept: Sequence[Swept]) -> Best | None:
     The best of a framework is the one with the best metric on the test rows. Where the budgets
     of the sweeps shown differ, the verdict says so, as the comparison is then not a fair one.
     """
-    ran = [name for name in FRAMEWORKS if any(one.record.framework == name for one in swept)]
-    best: list[tuple[str, Swept]] = []
-    missing = []
-    for name in ran:
-        own = [one for one in swept if one.record.framework == name]
-        found = find_best([one.record for one in own])
-        if found is None or found.result is None or found.result.sweep is None:
-            first = own[0].record
-            missing.append((TITLES[name], first.reason or OUTCOMES[first.outcome]))
-        else:
-            best.append((name, next(one for one in own if one.record is found)))
+    best, missing = choose_best([one.record for one in swept])
     if not best:
         return None
-    chosen = [one for _, one in best]
-    records = {name: one.record for name, one in best}
+    chosen = [next(one for one in swept if one.record is record) for record in best.values()]
     return Best(
         frameworks=tuple(TITLES[one.record.framework] for one in chosen),
         cells=tuple(one.record.cell for one in chosen),
         algorithms=tuple(one.record.algorithm for one in chosen),
         facts=tuple(_list_facts(chosen)),
-        missing=tuple(missing),
-        verdict=_write_verdict(
-            chosen, compare_two(records.get("pytorch"), records.get("tensorflow"))
-        ),
+        missing=missing,
+        verdict=_write_verdict(chosen, compare_two(best.get("pytorch"), best.get("tensorflow"))),
     )
 
 
@@ -134,5 +121,4 @@ def _write_settings(line: SweepLine) -> str:
 
 
 def _write_trials(line: SweepLine) -> str:
-    numbers = ((line.ok, "ok"), (line.pruned, "pruned"), (line.failed, "failed"))
-    return f"{line.trials}: " + ", ".join(f"{number} {word}" for number, word in numbers if number)
+    return f"{line.trials}: {write_counts(line.ok, line.pruned, line.failed)}"

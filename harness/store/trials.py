@@ -20,17 +20,22 @@ class _Line(BaseModel):
     trial: Trial
 
 
+def name_trials(run: Path, cell: str) -> Path | None:
+    """Return the file for the trials of a cell's sweep, None for what is no cell's id."""
+    return run / SWEEPS / f"{cell}.jsonl" if re.fullmatch(CELL, cell) else None
+
+
 def place_trials(run: Path, cell: str) -> Path:
     """Return the file for the trials of a cell's sweep in a run's folder, and make its folder.
 
     Raises MatrixError for what is no cell's id, or where the folder cannot be made.
     """
-    if not re.fullmatch(CELL, cell):
+    path = name_trials(run, cell)
+    if path is None:
         raise MatrixError(
             f"{cell!r} names no file of trials",
             expected="a cell's id, as dataset-algorithm-framework-mode",
         )
-    path = run / SWEEPS / f"{cell}.jsonl"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:

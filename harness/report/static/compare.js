@@ -1,7 +1,7 @@
 "use strict";
 // Two runs side by side: both are named in the fragment, and loaded when they are chosen.
 (() => {
-  const { embedded, enhanceTable, load, make, sweepsCompared } = window.mlmatrix;
+  const { digits, embedded, enhanceTable, load, make, sweepsCompared } = window.mlmatrix;
   const runs = embedded("choices");
   const stems = new Map(runs.map(([name, , , stem]) => [name, stem]));
   const content = document.getElementById("content");
@@ -26,12 +26,6 @@
     better: "passed",
     "still failing": "failed",
   };
-
-  function digits(value) {
-    return value === null
-      ? "–"
-      : Number(value.toPrecision(4)).toLocaleString("en", { maximumSignificantDigits: 4 });
-  }
 
   function cellsOf(run) {
     const at = new Map();
@@ -209,7 +203,7 @@
       );
     all.addEventListener("change", fill);
     fill();
-    const sweeps = sweepsCompared(first, second, enhanceTable);
+    const sweeps = sweepsCompared(first, second);
     content.replaceChildren(
       make(
         "section",

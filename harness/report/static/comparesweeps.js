@@ -1,7 +1,7 @@
 "use strict";
 // Two runs' sweeps side by side: the tuned models, and in which settings they differ.
 (() => {
-  const { make } = window.mlmatrix;
+  const { enhanceTable, make } = window.mlmatrix;
   const mark = "→";
 
   function digits(value) {
@@ -64,7 +64,7 @@
 
   // The section of both runs' sweeps; null where none has one. A run's sweeps are null where only
   // the index knows the run, which keeps no trials.
-  function sweepsCompared(first, second, enhanceTable) {
+  function sweepsCompared(first, second) {
     const unread = [first, second].filter((run) => run.sweeps === null);
     const [old, now] = [first, second].map(
       (run) => new Map((run.sweeps || []).map((line) => [line.cell, line])),
@@ -125,5 +125,5 @@
     );
   }
 
-  window.mlmatrix.sweepsCompared = sweepsCompared;
+  Object.assign(window.mlmatrix, { digits, sweepsCompared });
 })();

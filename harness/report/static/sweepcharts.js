@@ -25,6 +25,14 @@
     return panel.greater_is_better !== true && low > 0 && Math.max(...values) / low > 20;
   }
 
+  const layoutOf = (xaxis, logarithmic) => ({
+    height: 320,
+    showlegend: true,
+    xaxis: { rangemode: "tozero", ...xaxis },
+    yaxis: { type: logarithmic ? "log" : "linear", tickformat: "~g" },
+    legend: { orientation: "h", y: -0.32, yanchor: "top", x: 0 },
+  });
+
   function history(panel, trials) {
     const known = valued(trials);
     if (!known.length) return null;
@@ -102,16 +110,8 @@
             { color: colors.green, symbol: "star", size: 14 },
           ),
         ].filter((trace) => trace.x.length);
-        return {
-          data,
-          layout: {
-            height: 320,
-            showlegend: true,
-            xaxis: { title: { text: "trial" }, rangemode: "tozero", showgrid: false },
-            yaxis: { type: logarithmic ? "log" : "linear", tickformat: "~g" },
-            legend: { orientation: "h", y: -0.32, yanchor: "top", x: 0 },
-          },
-        };
+        const xaxis = { title: { text: "trial" }, showgrid: false };
+        return { data, layout: layoutOf(xaxis, logarithmic) };
       },
     });
   }
@@ -215,16 +215,8 @@
             { color: colors.green, width: 3 },
           ),
         ].filter((one) => one.x.length);
-        return {
-          data,
-          layout: {
-            height: 320,
-            showlegend: true,
-            xaxis: { title: { text: `${panel.steps}s` }, rangemode: "tozero" },
-            yaxis: { type: logarithmic ? "log" : "linear", tickformat: "~g" },
-            legend: { orientation: "h", y: -0.32, yanchor: "top", x: 0 },
-          },
-        };
+        const xaxis = { title: { text: `${panel.steps}s` } };
+        return { data, layout: layoutOf(xaxis, logarithmic) };
       },
     });
   }
