@@ -14,6 +14,8 @@ from ml.core.networks import encode_targets
 from ml.core.objective import mean_loss
 
 INPUTS = 5
+# Another optimiser or size of a batch is another form, which only these compile in no time.
+CHEAP = ("linear", "mlp")
 # The first two features, which decide, are the window that recurrent networks read.
 BINARY, THREE, VALUE = (Problem(INPUTS, classes, window=(1, 0)) for classes in (2, 3, 0))
 
@@ -293,8 +295,7 @@ def check_the_incomplete_last_batch_is_trained(adapter, spec):
 def check_a_batch_beyond_the_data_is_one_update(adapter, spec):
     spec = shorten(spec, epochs=3)
     sizes = {16: (64, 4096, 2**31, 2**62)}
-    if spec.architecture in ("linear", "mlp"):
-        # Batches of their own are forms of their own, so only the cheap networks try them.
+    if spec.architecture in CHEAP:
         sizes[10] = (11, 4096, 2**31, 2**62)
     for rows, beyond in sizes.items():
         train = make_part(BINARY, rows)
@@ -332,7 +333,9 @@ def check_a_used_up_budget_ends_after_one_epoch(adapter, spec):
 @only_for(NetworkSpec)
 def check_an_absurd_learning_rate_is_a_divergence(adapter, spec):
     own = spec.optimizer.model_copy(update={"learning_rate": 1e30})
-    others = [("sgd", 1e12), ("sgd", 1e300), ("adam", 1e300)]
+    others = [("adam", 1e300)]
+    if spec.architecture in CHEAP:
+        others += [("sgd", 1e12), ("sgd", 1e300)]
     optimizers = [OptimizerSpec(name=n, learning_rate=rate) for n, rate in others]
     for optimizer in (own, *optimizers):
         short = shorten(spec, optimizer=optimizer, epochs=30)

@@ -103,10 +103,10 @@ def test_hostile_names_stay_text(visit, tmp_path):
 
 
 def test_dark_mode_has_another_background(visit, run_page):
-    light = visit(run_page, color_scheme="light").page
-    dark = visit(run_page, color_scheme="dark").page
-    assert background(light) == "rgb(246, 247, 249)"
-    assert background(dark) == "rgb(18, 23, 29)"
+    page = visit(run_page, color_scheme="light").page
+    assert background(page) == "rgb(246, 247, 249)"
+    page.emulate_media(color_scheme="dark")
+    assert background(page) == "rgb(18, 23, 29)"
 
 
 def test_the_combobox_filters_and_chooses_by_keyboard(visit, run_page):

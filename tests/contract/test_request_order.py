@@ -69,7 +69,7 @@ def requests_for(framework):
     pairs = [*zip(models, tables, strict=True)]
     pairs.insert(2, (broken, data(task, 90, 5)))
     return [
-        {"id": f"r{number}", "data": table, "model": model, "replicates": 2, "seed": 11 + number}
+        {"id": f"r{number}", "data": table, "model": model, "replicates": 1, "seed": 11 + number}
         for number, (model, table) in enumerate(pairs)
     ]
 
@@ -144,10 +144,10 @@ def test_a_result_does_not_depend_on_what_its_worker_did_before(framework, answe
         assert first["id"] == again["id"]
         assert without_measures(first) == without_measures(again)
     for answer in served[:2]:
-        assert min(replicate["metrics"]["roc_auc"] for replicate in answer["replicates"]) > 0.6
+        assert answer["replicates"][0]["metrics"]["roc_auc"] > 0.6
         assert answer["threads"] == 1
     hashes = {r["split_sha256"] for answer in served for r in answer.get("replicates", [])}
-    assert len(hashes) == 8
+    assert len(hashes) == 4
 
 
 @pytest.mark.parametrize("framework", ENTRY_POINTS)

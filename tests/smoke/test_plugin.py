@@ -138,10 +138,11 @@ def test_a_student_is_a_cell_like_others_and_its_page_compares_it(night):
 def test_threads_of_the_file_arrive_in_the_record_and_arguments_win(project, monkeypatch):
     project.makefile(".toml", mlmatrix='[runtime]\nthreads = 3\ncompilation = "never"\n')
     monkeypatch.setenv("MLMATRIX_DETERMINISTIC", "false")
-    chosen = ("-k", "linear and (sklearn or jax)", "--matrix-compilation=always")
+    # JAX counts for the environment of the workers, too: it refuses threads that are not its own.
+    chosen = ("-k", "linear and jax", "--matrix-compilation=always", "--matrix-replicates=1")
     result = project.runpytest_subprocess(*chosen)
-    result.assert_outcomes(passed=2)
-    result.stdout.re_match_lines([r"framework .* device +threads", r"sklearn .* cpu +3"])
+    result.assert_outcomes(passed=1)
+    result.stdout.re_match_lines([r"framework .* device +threads", r"jax .* cpu +3"])
     journal = journal_of(project.path)
     asked = {
         "device": "auto",
@@ -152,10 +153,9 @@ def test_threads_of_the_file_arrive_in_the_record_and_arguments_win(project, mon
     }
     assert journal.head.threads_per_worker == 3
     assert journal.head.runtime.model_dump() == asked
-    assert [record.request["runtime"] for record in journal.records] == [asked] * 2
-    # JAX counts for the environment of the workers, too: it refuses threads that are not its own.
-    assert [record.result.threads for record in journal.records] == [3, 3]
-    assert journal.records[0].result.device == "cpu"
+    [record] = journal.records
+    assert record.request["runtime"] == asked
+    assert (record.result.threads, record.result.device) == (3, "cpu")
 
 
 def test_two_tests_on_a_cell_share_one_run_and_json_report_carries_the_record(project):
@@ -184,11 +184,25 @@ def test_two_tests_on_a_cell_share_one_run_and_json_report_carries_the_record(pr
     assert carried == [journal.records[0].model_dump(mode="json")] * 2
 
 
-def test_xdist_gives_the_same_records_bit_for_bit(project, night):
+def test_xdist_gives_the_same_records_bit_for_bit_and_a_cell_runs_once(project, night):
+    project.makepyfile(
+        test_again="""
+        import pytest
+
+        @pytest.mark.smoke
+        @pytest.mark.matrix(dataset="prices", algorithm="linear", framework="pytorch")
+        @pytest.mark.parametrize("number", range(6))
+        def test_again(cell, number):
+            cell.run()
+        """
+    )
     report = ("--matrix-replicates=2", "--json-report", "--json-report-file=out.json")
-    spread = project.runpytest_subprocess("-n2", "-k", "pytorch or jax", *report)
-    spread.assert_outcomes(passed=2)
+    # Tests on one cell go to both processes, which the plugin's own way would keep together.
+    spread = project.runpytest_subprocess("-n2", "--dist=load", "-k", "pytorch or jax", *report)
+    spread.assert_outcomes(passed=8)
     journal = journal_of(project.path)
+    lines = (journal.folder / "records.jsonl").read_text().splitlines()
+    assert sum('"kind":"record"' in line for line in lines) == 2
 
     def essence(records):
         return {
@@ -207,59 +221,39 @@ def test_xdist_gives_the_same_records_bit_for_bit(project, night):
     assert {test["metadata"]["mlmatrix"]["cell"] for test in tests} == set(found)
 
 
-def test_xdist_shares_one_run_between_tests_in_two_processes(project):
-    project.makepyfile(
-        test_matrix="""
-        import pytest
-
-        pytestmark = [
-            pytest.mark.smoke,
-            pytest.mark.matrix(dataset="prices", algorithm="linear", framework="sklearn"),
-        ]
-
-        @pytest.mark.parametrize("number", range(6))
-        def test_again(cell, number):
-            cell.run()
-        """
-    )
-    result = project.runpytest_subprocess("-n2", "--dist=load")
-    result.assert_outcomes(passed=6)
-    [folder] = list_runs(project.path / "reports")
-    lines = (folder / "records.jsonl").read_text().splitlines()
-    assert sum('"kind":"record"' in line for line in lines) == 1
-
-
-def test_a_failing_gate_fails_a_test_that_does_not_look(project, capsys):
-    descriptor = project.path / "tables/prices.toml"
+def test_a_failing_gate_fails_a_test_that_does_not_look_unless_it_is_declared(project, capsys):
     noise = "\n".join(["size,price", *(f"{i % 13},{(i * 7919) % 101}" for i in range(120))])
-    (project.path / "tables/prices.csv").write_text(noise)
-    assert main(["describe", "tables/prices.csv", "--target", "price"]) == 0
-    descriptor.write_text(capsys.readouterr().out)
+    declared = """
+[[expected_failures]]
+cells = "declared-linear-*"
+gate = "beats_baseline"
+reason = "the prices are noise, made for this test"
+"""
+    tables = project.path / "tables"
+    for name, more in (("noise", ""), ("declared", declared)):
+        (tables / f"{name}.csv").write_text(noise)
+        assert main(["describe", f"tables/{name}.csv", "--target", "price"]) == 0
+        (tables / f"{name}.toml").write_text(capsys.readouterr().out + more)
     project.makepyfile(
         test_matrix="""
         import pytest
 
         @pytest.mark.smoke
-        @pytest.mark.matrix(dataset="prices", algorithm="linear", framework="sklearn")
+        @pytest.mark.matrix(dataset=["noise", "declared"], algorithm="linear", framework="sklearn")
         def test_prices(cell):
             cell.run()
         """
     )
-    result = project.runpytest_subprocess()
-    result.assert_outcomes(failed=1)
-    result.stdout.re_match_lines([r".*beats_baseline: rmse .* against .*: better by .*"])
-
-    with descriptor.open("a") as stream:
-        stream.write(
-            "\n[[expected_failures]]\n"
-            'cells = "prices-linear-*"\n'
-            'gate = "beats_baseline"\n'
-            'reason = "the prices are noise, made for this test"\n'
-        )
     result = project.runpytest_subprocess("-rx")
-    result.assert_outcomes(xfailed=1)
+    result.assert_outcomes(failed=1, xfailed=1)
+    result.stdout.re_match_lines(
+        [
+            r".*test_prices\[noise-linear-sklearn-train\].*",
+            r".*beats_baseline: rmse .* against .*: better by .*",
+        ]
+    )
     result.stdout.fnmatch_lines(
-        ["XFAIL *beats_baseline: the prices are noise, made for this test*"]
+        ["XFAIL *declared-*beats_baseline: the prices are noise, made for this test*"]
     )
 
 
@@ -292,9 +286,17 @@ def test_a_killed_worker_is_an_outcome_and_the_next_cells_run(project):
             cell.run()
         """
     )
-    # Long enough to be caught at work.
-    slow = ("--matrix-replicates", "16", "--matrix-models-at-once", "1")
-    result = project.runpytest_subprocess(*slow)
+    project.makeconftest(
+        """
+        from dataclasses import replace
+
+        def pytest_matrix_cells(cells):
+            # Long enough to be caught at work.
+            counts = {"digits": 16}
+            cells[:] = [replace(one, replicates=counts.get(one.dataset, 1)) for one in cells]
+        """
+    )
+    result = project.runpytest_subprocess("--matrix-models-at-once", "1")
     result.assert_outcomes(passed=2, failed=1)
     outcomes = {record.cell: record.outcome for record in journal_of(project.path).records}
     assert outcomes == {
@@ -311,7 +313,7 @@ def test_a_cell_beyond_its_limit_is_a_timeout(project):
         import pytest
 
         @pytest.mark.smoke
-        @pytest.mark.matrix(dataset="digits", algorithm="mlp", framework="pytorch")
+        @pytest.mark.matrix(dataset="digits", algorithm="mlp", framework="sklearn")
         def test_slow(cell):
             cell.run()
         """
