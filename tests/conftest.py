@@ -13,7 +13,7 @@ from unused_plugins import UNUSED
 FOLDER = pytest.StashKey[str]()
 # What one test of such a file starts, compiles or traces, the others use again.
 TOGETHER = re.compile(
-    r"test_(?:request_order|report_browser|run_browser|site_browser|prepare|estimators|checkpoints|resume|ray)\.py"
+    r"test_(?:request_order|\w+_browser|prepare|estimators|checkpoints|resume|ray)\.py"
     r"|test_learner\[\w+-\w+"
     r"|test_plugin\.py::(?=test_(?:cells_run|a_student|xdist_gives)_)"
 )

@@ -1,5 +1,6 @@
 """Hold the plugin to what it promises at collection: names, tracks, errors and no heavy import."""
 
+import json
 import subprocess
 import sys
 
@@ -142,18 +143,22 @@ def test_tracks_run_in_their_order(pytester):
 
 def test_a_missing_framework_is_a_skip_with_the_pip_line_or_a_failure(pytester):
     # None in sys.modules is how Python itself marks a module that cannot be imported.
-    pytester.makeconftest("import sys\nsys.modules['torch'] = None")
-    make_test(pytester, 'dataset="wine", algorithm="mlp", framework="pytorch"')
-    result = pytester.runpytest_subprocess("-rs")
-    result.assert_outcomes(skipped=1)
+    pytester.makeconftest("import sys\nsys.modules['torch'] = sys.modules['jax'] = None")
+    make_test(pytester, 'dataset="wine", algorithm="mlp", framework=["pytorch", "jax"]')
+    result = pytester.runpytest_subprocess("-rs", "--matrix-require", "pytorch,tensorflow")
+    result.assert_outcomes(skipped=1, errors=1)
     result.stdout.fnmatch_lines(
-        ["SKIPPED*'torch' is not installed; run: pip install 'pytest-mlmatrix[[]torch]'"]
+        [
+            "*pytorch is required, but the module 'torch'*pip install*",
+            "SKIPPED*'jax' is not installed; run: pip install 'pytest-mlmatrix[[]jax]'",
+        ]
     )
-    journals = list(pytester.path.glob("reports/runs/*/records.jsonl"))
-    assert ['"outcome":"unavailable"' in path.read_text() for path in journals] == [True]
-    result = pytester.runpytest_subprocess("--matrix-require", "pytorch,tensorflow")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*pytorch is required, but the module 'torch'*pip install*"])
+    [path] = pytester.path.glob("reports/runs/*/records.jsonl")
+    lines = map(json.loads, path.read_text().splitlines())
+    outcomes = {line["cell"]: line["outcome"] for line in lines if line["kind"] == "record"}
+    assert outcomes == dict.fromkeys(
+        ("wine-mlp-pytorch-train", "wine-mlp-jax-train"), "unavailable"
+    )
 
 
 def test_a_missing_framework_of_a_teacher_is_named_as_such(pytester):
