@@ -38,8 +38,9 @@ def pytest_configure(config):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = config.stash[FOLDER]
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
         os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
-    # TensorFlow imports Keras otherwise, as in a worker it does not.
+    # As a worker has it: TensorFlow imports no Keras, and rounds as it does there.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     # Half of the tests' time would be the optimisation of code that runs for milliseconds. The
     # matrix compiles in full, and its gate compares what comes out.
     os.environ.setdefault(
