@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ml.core.contracts import History, NetworkSpec
 from ml.core.errors import DataInvalid, TrainingDiverged
 from ml.core.learner import FitReport, Floats32, Problem, Stop
-from ml.core.objective import Examples, checked_loss, measure_loss
+from ml.core.objective import Examples, Measured, checked_loss, measure_losses
 
 
 @dataclass(frozen=True)
@@ -180,10 +180,13 @@ class Training:
         except TrainingDiverged as problem:
             self.problem = problem
 
-    def take_outputs(self, outputs: Floats32) -> None:
-        """Note the raw outputs for the validation rows after an epoch, as ``take_loss`` does."""
+    def validate(self, outputs: Floats32) -> Measured:
+        """Return what the loss of the validation rows is measured of, given their raw outputs."""
         assert self._validation is not None
-        current = measure_loss(self._problem, outputs, self._validation)
+        return Measured(self._problem, outputs, self._validation)
+
+    def take_validation_loss(self, current: float) -> None:
+        """Note the loss of the validation rows after an epoch, as ``take_loss`` does."""
         try:
             checked = checked_loss(current, self._validation_losses, kind="validation loss")
         except TrainingDiverged as problem:
@@ -296,8 +299,10 @@ def advance(
         for index, loss in steppers.epoch(orders).items():
             active[index].take_loss(loss)
         held = [index for index, one in active.items() if one.validated and not one.ended]
-        for index, outputs in steppers.validate(held).items():
-            active[index].take_outputs(outputs)
+        outputs = steppers.validate(held)
+        losses = measure_losses([active[index].validate(outputs[index]) for index in held])
+        for index, loss in zip(held, losses, strict=True):
+            active[index].take_validation_loss(loss)
         now = time.monotonic()
         for training in active.values():
             training.charge((now - started) / len(active))

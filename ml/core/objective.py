@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,8 +41,43 @@ def mean_loss(loss: Loss, outputs: Floats32, targets: Floats32) -> float:
     return float(rows.sum() / len(rows))
 
 
-def measure_loss(problem: Problem, outputs: Floats32, examples: Examples) -> float:
-    """Return the objective over rows with their weights, as ``mean_loss`` does."""
+@dataclass(frozen=True)
+class Measured:
+    """Hold raw outputs [n, outputs] for examples, of which the objective is to be measured."""
+
+    problem: Problem
+    outputs: Floats32
+    examples: Examples
+
+    @property
+    def is_plain(self) -> bool:
+        """Tell whether the objective is the mean of the rows' losses."""
+        rule = self.problem.distillation
+        alike = rule is None or self.problem.loss == "squared"
+        return alike and self.examples.weights is None
+
+
+def measure_losses(measured: Sequence[Measured]) -> list[float]:
+    """Return the objective of each over its rows with their weights, as ``mean_loss`` does.
+
+    Those of one loss are computed at once, each to the bit as if it were alone.
+    """
+    losses = {each.problem.loss for each in measured}
+    if len(measured) < 2 or len(losses) > 1 or not all(each.is_plain for each in measured):
+        return [_measure_loss(each) for each in measured]
+    parts = [(each.outputs, each.examples.targets) for each in measured]
+    outputs, targets = (
+        np.concatenate(arrays, dtype=np.float64) for arrays in zip(*parts, strict=True)
+    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows = row_loss(NUMPY, losses.pop(), outputs, targets)
+    ends = itertools.accumulate(len(each.outputs) for each in measured)
+    own = (rows[end - len(one.outputs) : end] for one, end in zip(measured, ends, strict=True))
+    return [float(part.sum() / len(part)) for part in own]
+
+
+def _measure_loss(measured: Measured) -> float:
+    problem, outputs, examples = measured.problem, measured.outputs, measured.examples
     if examples.weights is None:
         return float(objective(problem, mean_loss, outputs, examples.targets))
     row_by_row = partial(row_loss, NUMPY)

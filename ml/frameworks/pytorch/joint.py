@@ -9,10 +9,7 @@ from typing import Any
 import torch
 
 from ml.core.learner import Distillation, Problem
-
-# In floats. What is left over of a processor's vectors is computed by other code, with other last
-# bits, so that a model's weights take a multiple of this.
-VECTOR = 32
+from ml.frameworks.pytorch.layout import VECTOR
 
 
 def join_problems(problems: Sequence[Problem]) -> tuple[Problem, bool]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +21,8 @@ from ml.core.optimizers import plan_rates
 from ml.core.specs import NetworkSpec
 from ml.frameworks.pytorch.data import to_numpy, to_tensor
 from ml.frameworks.pytorch.dense import DenseNetworks, dropped_widths
-from ml.frameworks.pytorch.joint import VECTOR, each_alone, join_problems, weigh_gradient
+from ml.frameworks.pytorch.joint import each_alone, join_problems, weigh_gradient
+from ml.frameworks.pytorch.layout import VECTOR, Layout
 from ml.frameworks.pytorch.models import OPS
 from ml.frameworks.pytorch.updates import FlatUpdate
 
@@ -67,8 +67,8 @@ class _Plan(NamedTuple):
 class DenseSteppers:
     """Take the epochs of dense networks as one computation; see ``ml.core.loop.Steppers``.
 
-    Weights and moments are [3, K, P], a row for each model that trains; what stands still is
-    taken out. The models have one shape, and as many updates in an epoch; where they have as
+    Weights and moments are flat, [3, K * P] of the models that train; what stands still is taken
+    out. The models have one shape, and as many updates in an epoch; where they have as
     many rows too, each one's numbers are to the bit those that it has alone.
     """
 
@@ -79,16 +79,16 @@ class DenseSteppers:
         spec, problem, _, _ = next(iter(models.values()))
         self._spec = spec
         self._shapes = [weight.shape for weight in declare(spec, problem)]
-        self._sizes = [math.prod(shape) for shape in self._shapes]
-        self._room = -(-sum(self._sizes) // VECTOR) * VECTOR
-        self._bounds = [0, *itertools.accumulate(self._sizes)]
+        self._layout = Layout(self._shapes)
         self._row_loss, self._row_gradient = partial(row_loss, OPS), partial(row_gradient, OPS)
         # The models that are not in the computation, [3, P] each.
-        self._parked = {index: torch.zeros(3, self._room) for index in models}
+        self._parked = {index: torch.zeros(3, self._layout.room) for index in models}
         self._active: list[int] = []
         self._state = self._gradient = torch.zeros(0)
         # For predictions: the networks of one model, where its weights lie now.
         self._single: dict[int, DenseNetworks] = {}
+        # Views of a model's weights, or of one of the moments, where they lie now.
+        self._seen: dict[tuple[int, int], list[torch.Tensor]] = {}
         # The features of the validation rows of all models, as soon as they are asked for.
         self._held: torch.Tensor | None = None
         self._moved_by: list[tuple[int, FlatUpdate]] = []
@@ -178,8 +178,9 @@ class DenseSteppers:
     def predict(self, index: int, features: torch.Tensor) -> Floats32:
         """Return a model's raw outputs [n, outputs]."""
         if index not in self._single:
-            views = self._views(self._row(index)[:1])
-            self._single[index] = DenseNetworks(self._spec.activation, views)
+            blocks = [block[None] for block in self._blocks_of(index, 0)]
+            weights = self._layout.matrices(blocks)
+            self._single[index] = DenseNetworks(self._spec.activation, weights)
         return to_numpy(self._single[index].forward(features[None])[0])
 
     @torch.no_grad()
@@ -217,49 +218,50 @@ class DenseSteppers:
 
     def release(self, index: int) -> None:
         """Forget a model."""
-        self._activate([one for one in self._active if one != index])
-        del self._parked[index], self._own[index]
+        del self._own[index]
+        self._parked.pop(index, None)
 
     def _activate(self, indices: Iterable[int]) -> None:
         """Let the computation be of these models, with those side by side that move alike."""
         if set(indices) == set(self._active):
             return
         self._single.clear()
+        self._seen.clear()
         self._moved_by.clear()
         self._buffers.clear()
         self._held = None
         for row, index in enumerate(self._active):
-            self._parked[index] = self._state[:, row].clone()
+            if index in self._own:  # One that was released stays until the others are parted.
+                self._parked[index] = self._layout.part(self._state, len(self._active), row)
         self._active = sorted(indices, key=lambda index: (self._own[index].alike, index))
         if self._active:
-            rows = [self._parked.pop(index) for index in self._active]
-            self._state = torch.stack(rows, 1)
+            self._state = self._layout.join([self._parked.pop(index) for index in self._active])
             self._gradient = torch.zeros_like(self._state[0])
-            self._networks = DenseNetworks(
-                self._spec.activation, self._views(self._state[0]), self._views(self._gradient)
+            weights, gradients = (
+                self._layout.matrices(self._layout.blocks(flat, len(self._active)))
+                for flat in (self._state[0], self._gradient)
             )
+            self._networks = DenseNetworks(self._spec.activation, weights, gradients)
 
-    def _views(self, flat: torch.Tensor) -> list[torch.Tensor]:
-        """Return the kernels [K, in, out] and biases [K, 1, out] out of flat ones [K, P]."""
-        parts = flat.split([*self._sizes, self._room - self._bounds[-1]], 1)
-        return [
-            part.view(len(flat), *(shape if len(shape) == 2 else (1, *shape)))
-            for part, shape in zip(parts, self._shapes, strict=False)
-        ]
-
-    def _row(self, index: int) -> torch.Tensor:
+    def _blocks_of(self, index: int, part: int) -> list[torch.Tensor]:
+        """Return views of a model's blocks of its weights, or of one of the moments."""
         if index in self._parked:
-            return self._parked[index]
-        return self._state[:, self._active.index(index)]
+            return [b[0] for b in self._layout.blocks(self._parked[index][part], 1)]
+        row = self._active.index(index)
+        return [b[row] for b in self._layout.blocks(self._state[part], len(self._active))]
 
     def _arrays(self, index: int, part: int) -> list[Floats32]:
-        flat = to_numpy(self._row(index)[part]).copy()
-        bounds = itertools.pairwise(self._bounds)
-        return [flat[a:b].reshape(s) for (a, b), s in zip(bounds, self._shapes, strict=True)]
+        if (index, part) not in self._seen:
+            self._seen[index, part] = self._layout.weights(self._blocks_of(index, part))
+        return [
+            to_numpy(flat).copy().reshape(shape)
+            for flat, shape in zip(self._seen[index, part], self._shapes, strict=True)
+        ]
 
     def _load(self, index: int, part: int, arrays: Sequence[Floats32]) -> None:
-        flat = np.concatenate([array.ravel() for array in arrays])
-        self._row(index)[part, : self._bounds[-1]].copy_(to_tensor(flat))
+        into = self._layout.weights(self._blocks_of(index, part))
+        for flat, array in zip(into, arrays, strict=True):
+            flat.copy_(to_tensor(array.ravel()))
 
     def _moves(self, models: list[_Own]) -> list[tuple[int, FlatUpdate]]:
         """Return what moves the models that move alike, each with the row of the first of them.
@@ -268,19 +270,22 @@ class DenseSteppers:
         """
         if not self._moved_by:
             runs = itertools.groupby(range(len(models)), key=lambda row: models[row].alike)
+            flats = (self._state[0], self._gradient, self._state[1], self._state[2])
             for rows in (list(run) for _, run in runs):
-                place = slice(rows[0], rows[-1] + 1)
-                weights, first, second = self._state[:, place]
-                parts = (weights, self._gradient[place], first, second)
+                parts = [[flat] for flat in flats]
+                if len(rows) < len(models):
+                    place = slice(rows[0], rows[-1] + 1)
+                    blocks = (self._layout.blocks(flat, len(models)) for flat in flats)
+                    parts = [[block[place] for block in each] for each in blocks]
                 model = models[rows[0]]
-                move = FlatUpdate(model.spec.optimizer, model.updates, *parts)
+                move = FlatUpdate(model.spec.optimizer, model.updates, parts)
                 self._moved_by.append((rows[0], move))
         return self._moved_by
 
     def _batches(
         self, models: list[_Own], rows: torch.Tensor, plans: list[_Plan]
     ) -> Iterator[tuple[torch.Tensor, list[torch.Tensor]]]:
-        """Yield the features [K, n, inputs] and the masks of each update, gathered by several."""
+        """Yield each update's features [K, n, inputs + 1] and masks, gathered by several."""
         size, (count, longest) = self._spec.batch_size, rows.shape
         widest = max(self._features.shape[1], *dropped_widths(self._spec), 1)
         step = max(GATHERED_BYTES // (4 * widest * count * size), 1)
@@ -296,19 +301,21 @@ class DenseSteppers:
             yield self._gather(rows[:, full * size :]), masks[0]
 
     def _gather(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return the features [..., inputs] of these rows."""
-        into = self._buffer("features", (rows.numel(), self._features.shape[1]))
+        """Return the features of these rows and a 1 for the first bias, [..., inputs + 1]."""
+        inputs = self._features.shape[1]
+        into = self._buffer("features", (rows.numel(), inputs + 1))
         # Four times as fast as an index of more axes.
-        torch.index_select(self._features, 0, rows.reshape(-1), out=into)
+        torch.index_select(self._features, 0, rows.reshape(-1), out=into[:, :inputs])
         return into.view(*rows.shape, -1)
 
     def _buffer(self, name: str, shape: tuple[int, ...]) -> torch.Tensor:
         """Return memory of this shape, the same one for a name as long as the models stay.
 
-        Memory that is new has to be fetched page by page, which takes as long as filling it.
+        It holds ones at first. Memory that is new has to be fetched page by page, which takes as
+        long as filling it.
         """
         if (name, shape) not in self._buffers:
-            self._buffers[name, shape] = self._features.new_empty(shape)
+            self._buffers[name, shape] = self._features.new_ones(shape)
         return self._buffers[name, shape]
 
     def _masks(

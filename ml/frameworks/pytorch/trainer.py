@@ -117,8 +117,8 @@ class AutogradStepper:
         shares = None if self._shares is None else self._shares[rows]
         updates = -(-len(order) // size)
         plan = plan_updates(self._spec, self._updates, updates, self._per_epoch, self._seed)
-        parts = (self._flat, self._gradient, *self._moments)
-        move = FlatUpdate(self._spec.optimizer, self._updates, *parts)
+        parts = [[flat] for flat in (self._flat, self._gradient, *self._moments)]
+        move = FlatUpdate(self._spec.optimizer, self._updates, parts)
         total: Any = 0.0
         for batch, wanted, share, rate, key in zip(
             features.split(size),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,23 +16,20 @@ NUMBERED = 256
 class FlatUpdate:
     """Update weights of any shape in place, together with the optimiser's two moments.
 
-    ``updates`` have been made before. Models that are updated alike may share one.
+    ``parts`` are the weights, their gradients, the first and the second moments, as many tensors
+    of each. ``updates`` have been made before. Models that are updated alike may share one.
     """
 
     def __init__(
         self,
         optimizer: OptimizerSpec,
         updates: int,
-        weights: torch.Tensor,
-        gradient: torch.Tensor,
-        first: torch.Tensor,
-        second: torch.Tensor,
+        parts: Sequence[Sequence[torch.Tensor]],
     ) -> None:
-        self._weights, self._gradient, self._first = weights, gradient, first
+        self._lists = [list(part) for part in parts]
         self._optimizer = optimizer
         self._updates = updates
         self._numbers: Iterator[torch.Tensor] = iter(())
-        self._lists = [[weights], [gradient], [first], [second], []]
         # The kernels under torch.optim.Adam(fused=True) and AdamW, whose own step costs more.
         fused: dict[str, Any] = {"adam": torch._fused_adam_, "adamw": torch._fused_adamw_}
         self._kernel = fused.get(optimizer.name)
@@ -41,14 +38,16 @@ class FlatUpdate:
         """Make one update at this learning rate."""
         optimizer = self._optimizer
         if self._kernel is None:
-            if optimizer.weight_decay:
-                self._gradient.add_(self._weights, alpha=optimizer.weight_decay)
-            self._first.mul_(optimizer.momentum).add_(self._gradient)
-            self._weights.add_(self._first, alpha=-rate)
+            for weights, gradient, first in zip(*self._lists[:3], strict=True):
+                if optimizer.weight_decay:
+                    gradient.add_(weights, alpha=optimizer.weight_decay)
+                first.mul_(optimizer.momentum).add_(gradient)
+                weights.add_(first, alpha=-rate)
             return
         self._kernel(
             *self._lists,
-            [self._count()],
+            [],
+            [self._count()] * len(self._lists[0]),
             lr=rate,
             beta1=optimizer.beta1,
             beta2=optimizer.beta2,
