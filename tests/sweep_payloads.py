@@ -4,11 +4,9 @@ import copy
 import json
 
 import numpy as np
-import pytest
+from entry_points import entry_point_or_skip
 
 from ml.core.contracts import parse_response
-from ml.core.errors import Unavailable
-from ml.registry import entry_point
 
 NETWORK = {
     "kind": "network",
@@ -78,10 +76,7 @@ def payload_of(framework, space=None, **changes):
 
 
 def answer(framework, payload):
-    try:
-        module = entry_point(framework)
-    except Unavailable as missing:
-        pytest.skip(str(missing))
+    module = entry_point_or_skip(framework)
     return parse_response(json.dumps(module.handle_sweep_request(payload), allow_nan=False))
 
 

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from entry_points import entry_point_or_skip
 
 pytest.register_assert_rewrite("learner_checks")
 
@@ -30,7 +31,6 @@ from ml.core.contracts import (  # noqa: E402
     TrainResult,
     parse_response,
 )
-from ml.core.errors import Unavailable  # noqa: E402
 from ml.core.learner import Distillation, Part, Problem  # noqa: E402
 from ml.core.networks import encode_student_targets, initial_weights  # noqa: E402
 from ml.core.objective import mean_loss, objective  # noqa: E402
@@ -56,11 +56,7 @@ WIDE = {
 
 
 def distill(framework, payload):
-    try:
-        module = entry_point(framework)
-    except Unavailable as missing:
-        pytest.skip(str(missing))
-    return module.handle_distill_request(payload)
+    return entry_point_or_skip(framework).handle_distill_request(payload)
 
 
 def payload_of(framework, task="classification", **changes):

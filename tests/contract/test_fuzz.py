@@ -4,6 +4,7 @@ import copy
 import json
 
 import pytest
+from entry_points import entry_point_or_skip
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,8 +20,7 @@ from ml.core.contracts import (
     parse_response,
     parse_status,
 )
-from ml.core.errors import Unavailable
-from ml.registry import ENTRY_POINTS, entry_point
+from ml.registry import ENTRY_POINTS
 
 pytestmark = pytest.mark.contract
 
@@ -56,10 +56,7 @@ def fuzzed(examples):
 
 
 def answer(framework, payload, operation="train"):
-    try:
-        module = entry_point(framework)
-    except Unavailable as missing:
-        pytest.skip(str(missing))
+    module = entry_point_or_skip(framework)
     response = getattr(module, f"handle_{operation}_request")(payload)
     assert type(response) is dict
     return json.dumps(response, allow_nan=False)

@@ -3,12 +3,12 @@ import json
 
 import numpy as np
 import pytest
+from entry_points import entry_point_or_skip
 
 from harness.catalog.algorithms import ALGORITHMS
 from ml.artifacts.arrays import load_arrays
 from ml.core.contracts import EstimatorSpec, Failure, NetworkSpec, TrainResult, parse_response
-from ml.core.errors import Unavailable
-from ml.registry import ENTRY_POINTS, entry_point
+from ml.registry import ENTRY_POINTS
 from ml.worker import serve
 
 pytestmark = pytest.mark.contract
@@ -67,11 +67,7 @@ def bad_payload(framework, place, value):
 
 
 def handle(framework, payload):
-    try:
-        module = entry_point(framework)
-    except Unavailable as missing:
-        pytest.skip(str(missing))
-    return module.handle_train_request(payload)
+    return entry_point_or_skip(framework).handle_train_request(payload)
 
 
 def failure_of(framework, payload):

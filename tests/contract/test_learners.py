@@ -2,13 +2,13 @@ import importlib
 
 import numpy as np
 import pytest
+from entry_points import entry_point_or_skip
 
 from harness.catalog.algorithms import ALGORITHMS
 from ml.core.contracts import NetworkSpec, OptimizerSpec, RuntimeSpec
-from ml.core.errors import Unavailable
 from ml.core.learner import Part
 from ml.core.networks import encode_targets, initial_weights
-from ml.registry import ENTRY_POINTS, entry_point
+from ml.registry import ENTRY_POINTS
 
 pytest.register_assert_rewrite("learner_checks")
 
@@ -35,10 +35,7 @@ OPTIMIZERS = {
 
 
 def adapter_of(framework):
-    try:
-        entry_point(framework)
-    except Unavailable as missing:
-        pytest.skip(str(missing))
+    entry_point_or_skip(framework)
     adapter = importlib.import_module(f"ml.frameworks.{framework}.handlers").ADAPTER
     adapter.prepare(RuntimeSpec())
     return adapter

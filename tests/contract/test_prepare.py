@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from entry_points import entry_point_or_skip
 
 from ml.core.contracts import RuntimeSpec
 from ml.core.errors import RequestInvalid, Unavailable
@@ -93,10 +94,7 @@ def test_sklearn_takes_threads_request_by_request_and_jobs_where_numbers_may_dif
 
 @pytest.mark.parametrize("framework", ENTRY_POINTS)
 def test_a_cuda_device_that_is_not_there_is_refused_by_its_key(framework):
-    try:
-        module = entry_point(framework)
-    except Unavailable as missing:
-        pytest.skip(str(missing))
+    module = entry_point_or_skip(framework)
     module.ADAPTER.prepare(RuntimeSpec())
     devices = module.ADAPTER.devices()
     if any(name.startswith("cuda") for name in devices):

@@ -9,12 +9,12 @@ import re
 
 import numpy as np
 import pytest
+from entry_points import entry_point_or_skip
 
 from ml.core.contracts import EstimatorSpec, Failure, parse_response
-from ml.core.errors import Unavailable
 from ml.core.learner import Draws, Part, Problem
 from ml.datasets.describe import propose_descriptor, to_toml
-from ml.registry import ENTRY_POINTS, entry_point
+from ml.registry import ENTRY_POINTS
 
 pytestmark = pytest.mark.contract
 
@@ -35,10 +35,7 @@ BY_GROUP = {"rule": "group", "column": "who"}
 
 def respond(framework, data, model=None, **changes):
     """Send a request to an entry point; its response is JSON, and nothing was unforeseen."""
-    try:
-        module = entry_point(framework)
-    except Unavailable as missing:
-        pytest.skip(str(missing))
+    module = entry_point_or_skip(framework)
     payload = {"data": data, "model": model or MODELS[framework], "replicates": 1, **changes}
     response = parse_response(json.dumps(module.handle_train_request(payload), allow_nan=False))
     if isinstance(response, Failure):

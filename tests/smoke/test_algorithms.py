@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from entry_points import entry_point_or_skip
 
 from harness.catalog.algorithms import ALGORITHMS
 from ml.core.contracts import (
@@ -14,8 +15,6 @@ from ml.core.contracts import (
     TrainResult,
     parse_response,
 )
-from ml.core.errors import Unavailable
-from ml.registry import entry_point
 
 pytestmark = pytest.mark.smoke
 
@@ -66,10 +65,7 @@ SMOKE_TASKS = {"tensorflow": lambda tasks: tasks[:1], "jax": lambda tasks: tasks
     ],
 )
 def test_one_short_training(algorithm, task):
-    try:
-        module = entry_point(algorithm.framework)
-    except Unavailable as missing:
-        pytest.skip(str(missing))
+    module = entry_point_or_skip(algorithm.framework)
     model, epochs = algorithm.model, 0
     if isinstance(model, NetworkSpec):
         model, epochs = model.model_copy(update={"epochs": 1}), 1

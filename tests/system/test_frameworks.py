@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from entry_points import entry_point_or_skip
 
 from harness.catalog.frameworks import FRAMEWORKS
 from harness.cli import main
 from ml.core.contracts import Failure, FrameworkStatus, parse_status
-from ml.core.errors import Unavailable
-from ml.registry import ENTRY_POINTS, entry_point
+from ml.registry import ENTRY_POINTS
 from ml.worker import serve
 
 pytestmark = pytest.mark.system
@@ -42,10 +42,7 @@ def rows_of(text):
 
 @pytest.mark.parametrize("framework", ENTRY_POINTS)
 def test_a_framework_tells_its_versions_devices_and_threads(framework):
-    try:
-        module = entry_point(framework)
-    except Unavailable as missing:
-        pytest.skip(str(missing))
+    module = entry_point_or_skip(framework)
     status = parse_status(json.dumps(module.handle_status_request({})))
     assert isinstance(status, FrameworkStatus)
     assert status.framework == framework
