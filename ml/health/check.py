@@ -73,11 +73,19 @@ def check(
     that is not installed, RequestInvalid for an argument that is not what it should be.
     """
     if not 0.01 <= alpha < 1:
-        why = "cannot be told by 199 permutations"
-        raise _outside("alpha", alpha, why, "a share from 0.01 to 1")
+        raise RequestInvalid(
+            f"alpha {alpha} cannot be told by 199 permutations",
+            field="alpha",
+            expected="a share from 0.01 to 1",
+            received=str(alpha),
+        )
     if not 0 <= tolerance < 10:
-        why = "is no number of standard deviations"
-        raise _outside("tolerance", tolerance, why, "from 0 to 10")
+        raise RequestInvalid(
+            f"tolerance {tolerance} is no number of standard deviations",
+            field="tolerance",
+            expected="from 0 to 10",
+            received=str(tolerance),
+        )
     first = _sketched(reference, None, group, seed)
     if first.layout.group != group:
         raise RequestInvalid(
@@ -89,12 +97,6 @@ def check(
         )
     second = _sketched(candidate, first.layout, group, seed)
     return check_sketches(first, second, Terms(tolerance, alpha, seed))
-
-
-def _outside(name: str, value: float, why: str, expected: str) -> RequestInvalid:
-    return RequestInvalid(
-        f"{name} {value} {why}", field=name, expected=expected, received=str(value)
-    )
 
 
 def _sketched(table: Any, layout: Layout | None, group: str | None, seed: int) -> Sketch:
