@@ -7,9 +7,18 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ml.core.specs import Contract, Fraction, NotNegative
-from ml.health.families import DimensionName
 
 SCHEMA_VERSION = 1
+DimensionName = Literal[
+    "distribution",
+    "composition",
+    "diversity",
+    "dependence",
+    "information",
+    "spectrum",
+    "coverage",
+    "uniqueness",
+]
 Verdict = Literal["healthy", "differs", "collapsed", "insufficient_power"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Score = Annotated[float, Field(ge=0, le=100)]
@@ -33,7 +42,8 @@ class Dimension(Contract):
 
     ``effect`` is in the dimension's own unit, see ``ml.health.judge.EFFECTS``; ``null`` is the
     95 % quantile of the same effect under permutation. ``p`` is None, with a reason in the
-    report, where a statistic was no number. ``score`` is 100 where the effect is within the null.
+    report, where a statistic was no number. ``score`` is 100 where the effect is within the null,
+    or not significant.
     """
 
     name: DimensionName
