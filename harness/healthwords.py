@@ -88,7 +88,7 @@ def _write_worst(check: HealthCheck, dimension: Dimension) -> str:
 def _list_worst(dimension: Dimension, most: int) -> str:
     return ", ".join(
         f"{'all' if one.column == 'all' else one.column} ({one.statistic.replace('_', ' ')})"
-        for one in dimension.worst[:most]
+        for one in dimension.outstanding[:most]
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import floor, log10
+from math import ceil, log10
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,10 @@ from ml.health.sketch import RESERVOIR, Sketch
 BARS = 32
 VALUES = 24
 # The most frequent categories that have a bar, and further ones that changed most.
-FREQUENT = 7
-CHANGED = 3
+FREQUENT = 6
+CHANGED = 2
 DRAWN = 24
-CORRELATED = 16
+CORRELATED = 14
 
 
 def draw_tables(reference: Sketch, candidate: Sketch, report: HealthReport) -> Drawing:
@@ -63,7 +63,7 @@ def _stand_out(
     for each in report.dimensions:
         if each.p is None or each.p > report.alpha:
             continue
-        for finding in each.worst:
+        for finding in each.outstanding:
             standings[finding.column] = max(standings.get(finding.column, 0.0), finding.standing)
             named.setdefault(finding.column, []).append(each.name)
     return standings, named
@@ -106,9 +106,12 @@ def _value(shares: NDArray[np.float64], column: ColumnLayout, bin_: int, width: 
     middle = column.low + (bin_ + 0.5) * width
     if column.kind == "datetime":
         return _bar(shares, low=middle, high=middle)
-    # The digits that a bin's width leaves certain.
-    digits = max(1, min(15, floor(log10(max(abs(middle), width) / width)) + 1))
-    return _bar(shares, low=middle, high=middle, label=f"{float(f'{middle:.{digits}g}'):.15g}")
+    return _bar(shares, low=middle, high=middle, label=f"{_settle(middle, width):.12g}")
+
+
+def _settle(value: float, width: float) -> float:
+    """Return a value to the digits that a bin's width leaves certain."""
+    return round(value, -ceil(log10(2 * width))) + 0.0
 
 
 def _median(counts: NDArray[np.int64], column: ColumnLayout, width: float) -> float | None:
@@ -120,7 +123,7 @@ def _median(counts: NDArray[np.int64], column: ColumnLayout, width: float) -> fl
         return column.low if place == 0 else column.high
     before = known[place - 1]
     within = (known[-1] / 2 - before) / (known[place] - before)
-    return float(column.low + (place - 1 + within) * width)
+    return _settle(float(column.low + (place - 1 + within) * width), width)
 
 
 def _draw_categories(column: ColumnLayout, first: Sketch, second: Sketch) -> Distribution:

@@ -19,6 +19,8 @@ DimensionName = Literal[
     "coverage",
     "uniqueness",
 ]
+# Standard deviations that the largest of many columns seldom comes to by chance.
+RARELY = 4.0
 Verdict = Literal["healthy", "differs", "collapsed", "insufficient_power"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Score = Annotated[float, Field(ge=0, le=100)]
@@ -52,6 +54,13 @@ class Dimension(Contract):
     p: Share | None
     score: Score
     worst: tuple[Finding, ...] = ()
+
+    @property
+    def outstanding(self) -> tuple[Finding, ...]:
+        """Return the worst finding, and those others that chance alone rarely shows."""
+        return tuple(
+            one for place, one in enumerate(self.worst) if not place or one.standing >= RARELY
+        )
 
 
 class SchemaDifference(Contract):
