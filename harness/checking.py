@@ -25,6 +25,7 @@ def check_tables(request: CheckRequest, tell: Tell | None = None) -> HealthCheck
 
     Raises MatrixError where there is no answer: a user's mistake, or a process that was lost.
     """
+    __tracebackhide__ = True
     answer = _ask(request, tell)
     assert isinstance(answer, HealthCheck)
     return answer
@@ -38,6 +39,7 @@ def keep_sketch(request: SketchRequest, tell: Tell | None = None) -> Sketched:
 
 
 def _ask(request: CheckRequest | SketchRequest, tell: Tell | None) -> HealthCheck | Sketched:
+    __tracebackhide__ = True
     environment = {**dict.fromkeys(THREADS, "1"), **os.environ}
     with tempfile.TemporaryFile() as log:
         # -P: a project's own folder `ml` is not ours.

@@ -8,7 +8,9 @@ from ml.health.exchange import HealthCheck
 from ml.health.report import Dimension
 
 WORST = 3
+# Of what an assertion explains, pytest shows eight lines and 640 characters.
 DIMENSIONS_TOLD = 5
+CHARACTERS = 72
 
 
 def describe_check(check: HealthCheck) -> list[str]:
@@ -45,16 +47,18 @@ def headline(check: HealthCheck) -> str:
 def explain_verdict(check: HealthCheck, expected: str, page: str | None) -> list[str]:
     """Return what a failing test says, short enough that pytest cuts nothing off."""
     first, second = check.names[1], check.names[0]
-    lines = [f"data health: {headline(check)}; expected {expected}", f"{first} against {second}"]
+    lines = [f"data health: {headline(check)}; expected {expected}"]
+    lines.append(_cut(f"{first} against {second}"))
     told = [each for each in check.dimensions if is_significant(check, each)]
+    told.sort(key=lambda each: each.score)
     for each in told[:DIMENSIONS_TOLD]:
         lost = ", a loss" if each.name in check.losses else ""
-        lines.append(f"{each.name} {each.score:.0f}{lost}: {_list_worst(each, 2)}"[:100])
+        lines.append(_cut(f"{each.name} {each.score:.0f}{lost}: {_list_worst(each, 1)}"))
     if len(told) > DIMENSIONS_TOLD:
         names = ", ".join(each.name for each in told[DIMENSIONS_TOLD:])
         lines[-1] += f"; also {names}"
     if not told:
-        lines += list(check.reasons[:DIMENSIONS_TOLD])
+        lines += [_cut(reason) for reason in check.reasons[:DIMENSIONS_TOLD]]
     if page is not None:
         lines.append(f"page: {page}")
     return lines
@@ -65,6 +69,10 @@ def is_significant(check: HealthCheck, dimension: Dimension) -> bool:
     if check.verdict not in ("differs", "collapsed") or dimension.p is None:
         return False
     return dimension.p <= check.alpha
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= CHARACTERS else f"{text[: CHARACTERS - 1]}…"
 
 
 def _describe_tables(check: HealthCheck) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 from harness.report.files import STATIC
 from harness.report.frame import render
@@ -121,12 +122,14 @@ class HealthPage:
     pairs: tuple[tuple[str, str], ...]
 
 
-def render_check(check: HealthCheck, *, root: str | None = None, test: str = "") -> str:
+def render_check(
+    check: HealthCheck, *, root: str | None = None, test: str = "", **more: Any
+) -> str:
     """Render a check as HTML; everything that comes from a table is escaped.
 
     Without a ``root``, the relative way to the reports' folder, the page stands alone: its style
-    is in it, and it leads nowhere. ``test`` is the test that asked. Raises Unavailable without
-    jinja2.
+    is in it, and it leads nowhere. ``test`` is the test that asked, ``more`` further names for
+    the template. Raises Unavailable without jinja2.
     """
     style = "\n".join((STATIC / name).read_text(encoding="utf-8") for name in STYLES)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -141,6 +144,7 @@ def render_check(check: HealthCheck, *, root: str | None = None, test: str = "")
         style_digest=digest,
         figure=(WIDTH, HEIGHT),
         shown=SHOWN,
+        **more,
     )
 
 
