@@ -75,8 +75,7 @@ def check(
     """
     terms = Terms(tolerance, alpha, seed)
     check_terms(terms)
-    first = sketch_side(reference, None, group, seed)
-    second = sketch_side(candidate, first.layout, group, seed)
+    first, second = sketch_sides(reference, candidate, group, seed)
     return check_sketches(first, second, terms)
 
 
@@ -96,6 +95,17 @@ def check_terms(terms: Terms) -> None:
             expected="from 0 to 10",
             received=str(terms.tolerance),
         )
+
+
+def sketch_sides(
+    reference: Any, candidate: Any, group: str | None, seed: int
+) -> tuple[Sketch, Sketch]:
+    """Return both tables' sketches by the reference's layout; see ``check`` for what they may be.
+
+    Raises RequestInvalid where a given sketch has another group or layout.
+    """
+    first = sketch_side(reference, None, group, seed)
+    return first, sketch_side(candidate, first.layout, group, seed)
 
 
 def sketch_side(
