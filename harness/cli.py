@@ -93,6 +93,10 @@ def _why(cell: str, reports: Path, arguments: list[str] | None) -> int:
 
 
 def _data(arguments: list[str]) -> int:
+    if arguments[:1] == ["recommend"]:
+        from harness.recommend_command import main as recommend
+
+        return recommend(arguments)
     # The data room lies beyond the wall: it is a process of its own, reached by its arguments.
     return subprocess.call([sys.executable, "-m", "ml.datasets", *arguments])  # noqa: S603
 
