@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import subprocess
@@ -31,8 +32,8 @@ from harness.store.gains import (
     read_gains,
     settle_gains,
 )
-from harness.store.journal import JOURNAL as JOURNAL_NAME
 from harness.store.journal import (
+    JOURNAL,
     Journal,
     check_version,
     find_run,
@@ -41,9 +42,9 @@ from harness.store.journal import (
     now,
     read_run,
 )
-from harness.store.record import End
+from harness.store.record import End, Record
 from ml.core.errors import MatrixError
-from ml.core.recommendations import Plan, PlanRequest, rank_actions
+from ml.core.recommendations import Plan, PlanRequest, ProxyGain, rank_actions
 
 FOLDER = "recommendations"
 REQUEST = "request.json"
@@ -138,7 +139,7 @@ def _recommend(options: argparse.Namespace) -> int:
         folder = find_run(reports, options.resume)
         handle = hold_run(folder)
         check_version(folder)
-        resumed_at = (folder / JOURNAL_NAME).stat().st_size
+        resumed_at = (folder / JOURNAL).stat().st_size
     journal = Journal(
         folder, lambda name: describe_run(name, root, command, settings.runtime), resumed_at
     )
@@ -254,13 +255,11 @@ def _try(
     return 0
 
 
-def _tell(action: str, record: object, gain: object) -> None:
-    print(describe_cell(action, record, gain), flush=True)  # type: ignore[arg-type]
+def _tell(action: str, record: Record, gain: ProxyGain | None) -> None:
+    print(describe_cell(action, record, gain), flush=True)
 
 
 def _write(path: Path, plan: Plan, tried: Tried, settled: list[Gained], run: str) -> None:
-    import json
-
     values = {
         "schema_version": 1,
         "run": run,
@@ -318,8 +317,9 @@ def _note_done(options: argparse.Namespace) -> int:
             )
         )
     append_gains(reports / GAINS, kept)
-    what = f"it gained {options.gained:g}" if options.gained is not None else "what it gained is "
-    what += "" if options.gained is not None else "measured when the candidate is looked at again"
+    what = "what it gained is measured when the candidate is looked at again"
+    if options.gained is not None:
+        what = f"it gained {options.gained:g}"
     print(f"kept in {reports / GAINS}: {options.done}; {what}")
     return 0
 

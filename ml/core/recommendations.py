@@ -170,7 +170,7 @@ def rank_actions(
     proxies have seen, since the others lost to them at the same size; then what no proxy has
     measured, by the share of its dimension's score that is lost in place of a gain; then losses.
     """
-    found: list[tuple[int, int, float, int, Recommendation]] = []
+    found: list[tuple[tuple[int, int, float, int], Recommendation]] = []
     for action in actions:
         proxies = tuple((gains or {}).get(action.name, ()))
         observed = [one.gain for one in proxies if one.gain is not None]
@@ -195,16 +195,9 @@ def rank_actions(
             proxies=proxies,
             seconds=sum(one.seconds for one in proxies),
         )
-        found.append(
-            (
-                _tier(recommendation),
-                -len(observed),
-                -recommendation.value,
-                len(found),
-                recommendation,
-            )
-        )
-    return tuple(one[-1] for one in sorted(found, key=lambda one: one[:4]))
+        order = _tier(recommendation), -len(observed), -recommendation.value, len(found)
+        found.append((order, recommendation))
+    return tuple(one for _, one in sorted(found, key=lambda pair: pair[0]))
 
 
 def _tier(one: Recommendation) -> int:
