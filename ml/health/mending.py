@@ -104,7 +104,7 @@ def _mend_flagged(case: Case, column: str) -> Mended:
 
 
 def _rescale(case: Case, column: str) -> Mended | None:
-    """Move and stretch a column so that its quartiles are the reference's."""
+    """Move and stretch a column so that its median and quartile range are the reference's."""
     values, donors = _numbers(case, column)
     if values is None or donors is None:
         return None

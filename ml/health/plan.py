@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from ml.core.errors import MatrixError
+from ml.core.errors import MatrixError, RequestInvalid
 from ml.core.recommendations import Action, Plan, PlanRequest
 from ml.datasets.sources import write_atomically
 from ml.health.actions import LocatedRows, Match, derive_actions
@@ -30,6 +30,7 @@ from ml.health.staging import (
     settle_target,
     write_stage,
 )
+from ml.health.stored import is_stored
 
 PLAN = "plan.json"
 AS_IT_IS = "as_it_is"
@@ -61,6 +62,13 @@ def make_plan(request: PlanRequest) -> Plan:
     An action that would change nothing is left out. Raises MatrixError for tables that cannot be
     read or compared, or a target that the reference has not.
     """
+    if is_stored(request.reference):
+        raise RequestInvalid(
+            f"{request.reference} is a sketch, and proxies are tested on rows",
+            code="rows_needed",
+            field="reference",
+            expected="the reference's table",
+        )
     reference = sketch_table(request.reference, group=request.group, seed=request.seed)
     candidate = sketch_table(request.candidate, layout=reference.layout, seed=request.seed, part=1)
     report = check(
@@ -81,9 +89,13 @@ def make_plan(request: PlanRequest) -> Plan:
     tables: dict[str, str] = {}
     kept: list[Action] = []
     staged = stage if request.target is not None and not why else None
-    if staged is not None and actions:
-        folder = Path(request.folder) / "tables"
-        tables[""] = write_stage(staged, staged.case.cells, AS_IT_IS, folder)
+    folder = Path(request.folder) / "tables"
+    if staged is not None:
+        try:
+            tables[""] = write_stage(staged, staged.case.cells, AS_IT_IS, folder)
+        except MatrixError as problem:
+            notes.append(f"no proxies: {problem.message}")
+            staged = None
     for action in actions:
         mended = mend(stage.case, action)
         if mended is None:
