@@ -86,6 +86,17 @@ def check(
             expected="from 0 to 10",
             received=str(tolerance),
         )
+    first, second = sketch_sides(reference, candidate, group, seed)
+    return check_sketches(first, second, Terms(tolerance, alpha, seed))
+
+
+def sketch_sides(
+    reference: Any, candidate: Any, group: str | None, seed: int
+) -> tuple[Sketch, Sketch]:
+    """Return both tables' sketches by the reference's layout; see ``check`` for what they may be.
+
+    Raises RequestInvalid where a given sketch has another group or layout.
+    """
     first = _sketched(reference, None, group, seed)
     if first.layout.group != group:
         raise RequestInvalid(
@@ -96,7 +107,7 @@ def check(
             remedy="make the sketch anew with that group, or check by the one that it has",
         )
     second = _sketched(candidate, first.layout, group, seed)
-    return check_sketches(first, second, Terms(tolerance, alpha, seed))
+    return first, second
 
 
 def _sketched(table: Any, layout: Layout | None, group: str | None, seed: int) -> Sketch:

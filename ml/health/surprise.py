@@ -1,0 +1,171 @@
+"""Tell how surprising every value is in its own column, by the reference's values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.health.hashing import Hashes
+from ml.health.layout import Layout
+
+Surprises = NDArray[np.float64]
+# Beyond this share of the reference's values, in each direction, a tail is extrapolated.
+TAIL = 0.025
+LEAST_TAIL = 5
+# A heavier tail than this has no variance, and cannot be told from outliers.
+HEAVIEST = 0.5
+LEAST_SHARE = 1e-300
+
+
+@dataclass(frozen=True)
+class Tail:
+    """Hold an upper tail: a generalised Pareto distribution of what lies above ``start``."""
+
+    start: float
+    weight: float
+    scale: float
+    shape: float
+
+    def shares(self, values: NDArray[np.float64]) -> Surprises:
+        """Return the share of values at or above each of these, which lie above ``start``."""
+        with np.errstate(over="ignore"):
+            distance = (values - self.start) / self.scale
+            if self.shape > 1e-3:
+                return np.asarray(self.weight * (1.0 + self.shape * distance) ** (-1 / self.shape))
+            return np.asarray(self.weight * np.exp(-distance))
+
+
+def fit_tail(known: NDArray[np.float64]) -> Tail:
+    """Fit the upper tail of sorted values by two moments (Hosking and Wallis 1987).
+
+    Its shape lies between that of an exponential and HEAVIEST.
+    """
+    start = float(np.quantile(known, 1.0 - TAIL, method="inverted_cdf"))
+    excess = known[known > start] - start
+    if len(excess) < LEAST_TAIL:
+        # Too few lie beyond to tell: the farther ones are measured by the column's spread.
+        width = float(known[-1] / 2 - known[0] / 2) * 2.0
+        scale = width / len(known) ** 0.5 or max(abs(start), 1.0) * 1e-6
+        return Tail(float(known[-1]), 1.0 / len(known), scale, 0.0)
+    mean, variance = float(excess.mean()), float(excess.var())
+    ratio = mean * mean / variance if variance > 0 else 1.0
+    shape = float(np.clip(0.5 * (1.0 - ratio), 0.0, HEAVIEST))
+    return Tail(start, len(excess) / len(known), mean * (1.0 - shape), shape)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Hold a column of numbers: its known values sorted, and its two tails."""
+
+    known: NDArray[np.float64]
+    upper: Tail
+    lower: Tail
+
+    def shares(self, values: NDArray[np.float64]) -> Surprises:
+        """Return the share of known values as far out as each, in either direction."""
+        sides = []
+        for sign, known, tail in (
+            (1.0, self.known, self.upper),
+            (-1.0, -self.known[::-1], self.lower),
+        ):
+            turned = sign * values
+            shares = 1.0 - np.searchsorted(known, turned, side="left") / len(known)
+            beyond = turned > tail.start
+            shares[beyond] = tail.shares(turned[beyond])
+            sides.append(shares)
+        return np.clip(2.0 * np.minimum(*sides), LEAST_SHARE, 1.0)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Hold how often each value of a column occurs among ``rows``."""
+
+    levels: Hashes
+    counts: NDArray[np.float64]
+    rows: int
+
+    def surprises(self, codes: Hashes, own: bool) -> Surprises:
+        """Return −ln of each value's share; a row that is among those counted leaves itself out."""
+        place = np.searchsorted(self.levels, codes).clip(max=max(0, len(self.levels) - 1))
+        found = np.where(self.levels[place] == codes, self.counts[place], 0.0)
+        share = (np.maximum(found - own, 0.0) + 0.5) / (self.rows + 0.5)
+        return np.asarray(-np.log(share))
+
+
+def count_codes(codes: Hashes) -> Counted:
+    """Count the values of a column, one row or more."""
+    levels, counts = np.unique(codes, return_counts=True)
+    return Counted(levels, counts.astype(np.float64), len(codes))
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Hold what is known of the reference's columns, in the order measured, then coded."""
+
+    layout: Layout
+    numbers: tuple[Numbers | None, ...]
+    gaps: tuple[Counted, ...]
+    codes: tuple[Counted, ...]
+    words: tuple[NDArray[np.float64], ...]
+    rows: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the columns' names."""
+        both = (*self.layout.measured, *self.layout.coded)
+        return tuple(column.name for column in both)
+
+    def surprises(
+        self,
+        numbers: NDArray[np.float64],
+        codes: Hashes,
+        tokens: NDArray[np.bool_],
+        *,
+        own: bool = False,
+    ) -> Surprises:
+        """Return each value's surprise in nats, [columns, n]; ``own`` are the fitted rows.
+
+        It is −ln of the share of the reference's values that are as far out or, of a category, a
+        gap or a text's rarest word, as rare.
+        """
+        rows = [self._of_numbers(place, values, own) for place, values in enumerate(numbers)]
+        rows += [
+            counted.surprises(each, own) for counted, each in zip(self.codes, codes, strict=True)
+        ]
+        texts = [column.name for column in self.layout.texts]
+        for name, counts, words in zip(texts, self.words, tokens, strict=True):
+            rare = -np.log((np.maximum(counts - own, 0.0) + 0.5) / (self.rows + 0.5))
+            at = self.names.index(name)
+            rows[at] = np.maximum(rows[at], (rare * words).max(axis=1))
+        return np.stack(rows) if rows else np.zeros((0, numbers.shape[1]))
+
+    def _of_numbers(self, place: int, values: NDArray[np.float64], own: bool) -> Surprises:
+        missing = np.isnan(values)
+        surprise = self.gaps[place].surprises(missing.astype(np.uint64), own)
+        fitted = self.numbers[place]
+        if fitted is not None:
+            # A known value is as surprising as that it is known, and how far out it lies.
+            far = np.nan_to_num(values[~missing], posinf=1e300, neginf=-1e300)
+            surprise[~missing] -= np.log(fitted.shares(far))
+        return np.maximum(surprise, 0.0)
+
+
+def fit_columns(
+    layout: Layout, numbers: NDArray[np.float64], codes: Hashes, tokens: NDArray[np.bool_]
+) -> Columns:
+    """Return what the reference's rows tell of its columns; there is one row at least."""
+    fitted = []
+    for values in numbers:
+        known = np.sort(values[np.isfinite(values)])
+        both = (fit_tail(known), fit_tail(-known[::-1])) if len(known) > 1 else None
+        fitted.append(None if both is None else Numbers(known, *both))
+    return Columns(
+        layout=layout,
+        numbers=tuple(fitted),
+        gaps=tuple(count_codes(np.isnan(values).astype(np.uint64)) for values in numbers),
+        codes=tuple(count_codes(each) for each in codes),
+        words=tuple(each.sum(axis=0, dtype=np.float64) for each in tokens),
+        rows=numbers.shape[1] if len(numbers) else codes.shape[1],
+    )
