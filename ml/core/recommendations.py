@@ -166,17 +166,24 @@ def rank_actions(
     """Return the actions as recommendations, that of the greatest value first.
 
     ``rows`` are the candidate's. ``gains`` has what proxies found by the action's name, and
-    ``past`` earlier gains by what was done. First come expected gains, of these the ones that more
-    proxies have seen, since the others lost to them at the same size; then what no proxy has
-    measured, by the share of its dimension's score that is lost in place of a gain; then losses.
+    ``past`` earlier gains by what was done. A larger proxy that an action did not get to is taken
+    to find what it found of the least of those that did, or the action's own mean where that is
+    less: it lost to them before. First come expected gains; then what no proxy has measured, by
+    the share of its dimension's score that is lost in place of a gain; then losses.
     """
-    found: list[tuple[tuple[int, int, float, int], Recommendation]] = []
+    least = _least_gains(gains or {})
+    found: list[tuple[tuple[int, float, int], Recommendation]] = []
     for action in actions:
         proxies = tuple((gains or {}).get(action.name, ()))
         observed = [one.gain for one in proxies if one.gain is not None]
         before = tuple((past or {}).get(action.action, ()))
         cost = cost_of(action, rows)
-        known = expected_gain(observed, before) if observed else None
+        known = None
+        if observed:
+            mean = sum(observed) / len(observed)
+            seen = {one.proxy for one in proxies}
+            unseen = [min(value, mean) for name, value in least.items() if name not in seen]
+            known = expected_gain([*observed, *unseen], before)
         guess = expected_gain([action.severity], before)
         gain = guess if known is None else known
         recommendation = Recommendation(
@@ -195,9 +202,19 @@ def rank_actions(
             proxies=proxies,
             seconds=sum(one.seconds for one in proxies),
         )
-        order = _tier(recommendation), -len(observed), -recommendation.value, len(found)
+        order = _tier(recommendation), -recommendation.value, len(found)
         found.append((order, recommendation))
     return tuple(one for _, one in sorted(found, key=lambda pair: pair[0]))
+
+
+def _least_gains(gains: Mapping[str, Sequence[ProxyGain]]) -> dict[str, float]:
+    """Return the least gain that each proxy found of any action."""
+    least: dict[str, float] = {}
+    for found in gains.values():
+        for one in found:
+            if one.gain is not None:
+                least[one.proxy] = min(one.gain, least.get(one.proxy, one.gain))
+    return least
 
 
 def _tier(one: Recommendation) -> int:

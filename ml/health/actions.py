@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from ml.core.recommendations import Action, ActionName
+from ml.health.located import FlaggedRow, LocatedRows
 from ml.health.report import Dimension, Finding, HealthReport
 
 # What stands out less than this, or than this share of the dimension's worst, asks for nothing.
@@ -56,38 +57,6 @@ ON_ROWS: dict[ActionName, str] = {
 }
 # What a column of the target may have done to it.
 FOR_TARGET: tuple[ActionName, ...] = ("rescale", "winsorise", "reweight_target")
-
-
-class FlaggedRow(Protocol):
-    """Hold a row that was flagged, as ``ml.health.located`` has it."""
-
-    @property
-    def row(self) -> int:
-        """Return the row's position in the candidate."""
-
-    @property
-    def channel(self) -> str:
-        """Return what flagged it."""
-
-    @property
-    def columns(self) -> Sequence[Surprise]:
-        """Return the columns that surprise most."""
-
-
-class Surprise(Protocol):
-    """Hold a column that surprises in a flagged row."""
-
-    @property
-    def column(self) -> str:
-        """Return its name."""
-
-
-class LocatedRows(Protocol):
-    """Hold the rows that were flagged."""
-
-    @property
-    def flagged(self) -> Sequence[FlaggedRow]:
-        """Return them."""
 
 
 class Match(Protocol):
@@ -200,7 +169,7 @@ def _of_dimension(dimension: Dimension, target: str | None) -> Iterator[Action]:
 
 
 def _of_rows(located: LocatedRows, severity: float) -> Iterator[Action]:
-    strange = [row for row in located.flagged if row.channel != "repeated"]
+    strange = strange_rows(located)
     if not strange:
         return
     columns = sorted({one.column for row in strange for one in row.columns[:1]})
@@ -211,6 +180,11 @@ def _of_rows(located: LocatedRows, severity: float) -> Iterator[Action]:
         yield Action(
             action="mend_flagged", dimension="rows", severity=severity, reason=reason + where
         )
+
+
+def strange_rows(located: LocatedRows) -> list[FlaggedRow]:
+    """Return the flagged rows that are unlike the reference's; the others repeat or copy rows."""
+    return [row for row in located.flagged if row.channel not in ("repeated", "copied")]
 
 
 def _severity(dimension: Dimension) -> float:

@@ -14,9 +14,11 @@ from pydantic import ValidationError
 from ml.core.errors import MatrixError, RequestInvalid
 from ml.core.recommendations import Action, Plan, PlanRequest
 from ml.datasets.sources import write_atomically
-from ml.health.actions import LocatedRows, Match, derive_actions
+from ml.health.actions import Match, derive_actions, strange_rows
 from ml.health.cells import Cells, Sampled, sample_cells
 from ml.health.check import check
+from ml.health.locate import locate_rows
+from ml.health.located import LocatedRows
 from ml.health.mending import Case, Mended, mend
 from ml.health.report import HealthReport
 from ml.health.sketching import sketch_table
@@ -78,7 +80,19 @@ def make_plan(request: PlanRequest) -> Plan:
         tolerance=request.tolerance,
         seed=request.seed,
     )
-    located, matches, notes = _evidence(request, report)
+    notes: list[str] = []
+    located: LocatedRows | None = None
+    if report.verdict in ("differs", "collapsed"):
+        # What a network would attribute to columns is not asked here, and costs its import.
+        located = locate_rows(
+            reference,
+            candidate,
+            group=request.group,
+            tolerance=request.tolerance,
+            seed=request.seed,
+            attributions=False,
+        )
+    matches: tuple[Match, ...] = ()
     actions = derive_actions(report, located, matches, request.target)
     sides = [
         sample_cells(table, reference.layout, most=MOST_ROWS, seed=request.seed, part=part)
@@ -100,7 +114,7 @@ def make_plan(request: PlanRequest) -> Plan:
         mended = mend(stage.case, action)
         if mended is None:
             continue
-        found = _counted(action, mended, sides[1], located, len(stage.case.donors.columns))
+        found = _counted(action, mended, sides[1], located)
         if staged is not None:
             name = f"{action.action}_{len(kept) + 1}"
             try:
@@ -120,13 +134,6 @@ def make_plan(request: PlanRequest) -> Plan:
         tables=tables,
         notes=tuple(notes),
     )
-
-
-def _evidence(
-    request: PlanRequest, report: HealthReport
-) -> tuple[LocatedRows | None, tuple[Match, ...], list[str]]:
-    """Return the flagged rows and the signatures that the report is like."""
-    return None, (), []
 
 
 def _suspect(report: HealthReport) -> set[str]:
@@ -154,8 +161,8 @@ def _stage(
     donors, test = part_reference(reference, candidate, grouped=grouped, seed=request.seed)
     places = {int(position): place for place, position in enumerate(candidate.positions)}
     flagged = {}
-    for row in located.flagged if located is not None else ():
-        if row.row in places and row.channel != "repeated":
+    for row in strange_rows(located) if located is not None else ():
+        if row.row in places:
             flagged[places[row.row]] = tuple(one.column for one in row.columns)
     case = Case(
         cells=candidate.cells,
@@ -194,14 +201,14 @@ def _classes(cells: Cells, target: str) -> Cells:
 
 
 def _counted(
-    action: Action, mended: Mended, candidate: Sampled, located: LocatedRows | None, width: int
+    action: Action, mended: Mended, candidate: Sampled, located: LocatedRows | None
 ) -> Action:
     """Return the action with the rows that it touches, in the whole table by the sample's share."""
     share = candidate.rows / max(len(candidate.positions), 1)
     positions = np.sort(candidate.positions[mended.touched])
     rows = round(len(positions) * share)
     if action.action in ("drop_flagged", "mend_flagged") and located is not None:
-        rows = len([row for row in located.flagged if row.channel != "repeated"])
+        rows = len(strange_rows(located))
     return action.model_copy(
         update={
             "rows": rows,

@@ -130,6 +130,7 @@ def test_survivors_come_first_then_what_was_not_measured_then_losses():
         "drop_copies",
         "drop_flagged",
     ]
+    assert ranked[1].gain == pytest.approx((0.4 + 0.1) / 3)
     assert ranked[2].gain is None
     assert ranked[2].value == pytest.approx(0.25 / 1.1)
 
