@@ -152,7 +152,8 @@ def _recommend(options: argparse.Namespace) -> int:
     status = 2
     try:
         plan = _plan(asked, folder, settings)
-        status = _try(options, plan, asked, lines, settings, journal)
+        if plan is not None:
+            status = _try(options, plan, asked, lines, settings, journal)
     except KeyboardInterrupt:
         line = shlex.join([*command, f"--resume={journal.run}"])
         print(f"interrupted; to go on: {line}", flush=True)
@@ -191,8 +192,11 @@ def _command(options: argparse.Namespace) -> list[str]:
     return parts + ([] if options.reports == "reports" else ["--reports", options.reports])
 
 
-def _plan(asked: PlanRequest, folder: Path, settings: Settings) -> Plan:
-    """Return the run's plan, made now by a process beyond the wall unless it is there."""
+def _plan(asked: PlanRequest, folder: Path, settings: Settings) -> Plan | None:
+    """Return the run's plan, made now by a process beyond the wall unless it is there.
+
+    None where that process has said what is wrong with the tables.
+    """
     request = asked.model_copy(update={"folder": str(folder)})
     kept, there = folder / PLAN, folder / REQUEST
     if there.is_file():
@@ -211,6 +215,8 @@ def _plan(asked: PlanRequest, folder: Path, settings: Settings) -> Plan:
             [sys.executable, "-m", "ml.health.plan", request.model_dump_json()],
             env={**threads, **os.environ},
         )
+        if status == 2:
+            return None
         if status or not kept.is_file():
             raise MatrixError(
                 f"no plan was made: the process ended with status {status}",
