@@ -30,7 +30,7 @@ def attribute_rows(
         import torch
     except ImportError:
         return None, f"columns have no integrated gradients, as torch is not installed: {INSTALL}"
-    network = _train(torch, values, first, seed)
+    network = train_network(values, first, seed)
     inputs = torch.from_numpy(values[rows])
     baseline = torch.from_numpy(values[:first].mean(axis=0, keepdims=True))
     try:
@@ -56,7 +56,10 @@ def integrate(network: Any, inputs: Any, baseline: Any) -> Gradients:
     return np.asarray((total * (inputs - baseline)).numpy(), dtype=np.float64)
 
 
-def _train(torch: Any, values: NDArray[np.float32], first: int, seed: int) -> Any:
+def train_network(values: NDArray[np.float32], first: int, seed: int) -> Any:
+    """Return a network that tells rows [n, w] from ``first`` on from those before, as a logit."""
+    import torch
+
     draw = stream(seed, "health", "attribution")
     width = values.shape[1]
     shapes = [(width, HIDDEN), (1, HIDDEN), (HIDDEN, 1), (1, 1)]

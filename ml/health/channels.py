@@ -20,12 +20,7 @@ Scores = NDArray[np.float64]
 NOT = -1.0
 TREES = 50
 FOLDS = 2
-# What is asked of every row, and by which channels; each question has a level of its own.
-QUESTIONS: tuple[tuple[Channel, ...], ...] = (
-    ("cell", "distance", "classifier"),
-    ("repeated",),
-    ("copied",),
-)
+UNLIKE: tuple[Channel, ...] = ("cell", "distance", "classifier")
 
 
 @dataclass(frozen=True)

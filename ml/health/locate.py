@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.core.errors import DataInvalid, RequestInvalid
-from ml.health.channels import QUESTIONS, Scored, score_pool
+from ml.health.channels import UNLIKE, Scored, score_pool
 from ml.health.check import SAME, pool_sketches, sketch_sides
-from ml.health.conformal import adjust, conformal_p
-from ml.health.explain import explain_rows
+from ml.health.conformal import Answers, answer, conformal_p, merge
+from ml.health.explain import Explainer
 from ml.health.layout import Layout
 from ml.health.located import CHANNELS, Channel, FlaggedRow, LocatedRows
 from ml.health.narrow import narrow, schema_differences
@@ -21,18 +20,11 @@ from ml.health.pool import Pool
 from ml.health.sketch import Sketch
 from ml.health.surprise import fit_columns
 from ml.health.whole import same_rows
+from ml.health.wholly import answer_wholly
 
 # Rows of each side that every channel looks at.
 LOOKED = 5000
 MOST = 1000
-
-
-@dataclass(frozen=True)
-class Flags:
-    """Hold what was found of some rows: adjusted p [n], and the channel that says it, [n]."""
-
-    adjusted: NDArray[np.float64]
-    channels: NDArray[np.int64]
 
 
 def locate_rows(
@@ -51,11 +43,14 @@ def locate_rows(
     Both are what ``check`` takes, and ``group`` and ``tolerance`` mean what they mean there. Three
     questions are asked: is a row unlike the reference's, is it repeated, is it copied. Of the
     rows flagged by each question a share of ``level`` is expected to be false, at most. ``most``
-    rows of each channel are listed. With ``attributions`` and torch installed the columns of
-    rows that are unlike have integrated gradients. The result is the same for a ``seed``.
+    rows of each channel are listed. With ``attributions`` and torch installed, the columns of
+    rows that a classifier flags have integrated gradients. Equal seeds give equal results.
 
-    Raises DataInvalid for a table that cannot be read or has no rows, RequestInvalid for an
-    argument that is not what it should be.
+    LOOKED rows of each side, drawn at random, are looked at by every channel; of larger tables
+    all rows by those that need no other row's values, which reads a file again.
+
+    Raises DataInvalid for a table that cannot be read, has no rows or no column of the other's,
+    RequestInvalid for an argument that is not what it should be.
     """
     if not 0 < level < 1:
         raise RequestInvalid(
@@ -66,47 +61,51 @@ def locate_rows(
         )
     first, second, reasons = _shared_sides(reference, candidate, group, seed)
     pool = pool_sketches(first, second, tolerance=tolerance, seed=seed, most=LOOKED)
-    columns = fit_columns(pool.layout, *_side(pool, slice(0, pool.reference)))
+    own, others = slice(0, pool.reference), slice(pool.reference, pool.rows)
+    columns = fit_columns(pool.layout, *_side(pool, own))
     surprises = np.concatenate(
-        [
-            columns.surprises(*_side(pool, slice(0, pool.reference)), own=True),
-            columns.surprises(*_side(pool, slice(pool.reference, pool.rows))),
-        ],
+        [columns.surprises(*_side(pool, own), own=True), columns.surprises(*_side(pool, others))],
         axis=1,
     )
     places = place_rows(pool, seed)
     scored = score_pool(pool, places, surprises, grouped=group is not None, seed=seed)
-    same = same_rows(first, second)
-    flags = _flag(pool, scored, same=same)
     rows = second.places[: pool.candidate]
-    chosen, found = _choose(flags, rows, level, most)
-    explained = explain_rows(
-        pool, second, places, surprises, scored, chosen, flags.channels, attributions, seed
-    )
-    reasons += scored.reasons + explained.reasons + (SAME,) * same
-    if pool.candidate < second.rows:
-        reasons += (
-            f"{pool.candidate} of {second.rows} rows were looked at, which were drawn at random",
-        )
+    answers = [
+        answer(rows, {each: _p(pool, scored, each) for each in UNLIKE if each in scored.scores})
+    ]
+    same = same_rows(first, second)
+    scanned = pool.candidate
+    if max(first.rows, second.rows) > LOOKED:
+        found, scanned = answer_wholly(reference, candidate, first, second, columns, rows, same)
+        answers += found
+    else:
+        answers.append(answer(rows, {"repeated": _p(pool, scored, "repeated")}))
+        if not same:
+            answers.append(answer(rows, {"copied": _p(pool, scored, "copied")}))
+    merged = merge(answers)
+    chosen, counts = _choose(merged, level, most)
+    explainer = Explainer(pool, second, candidate, columns, places, scored, attributions, seed)
+    explained, unexplained = explainer.explain(chosen)
+    reasons += scored.reasons + unexplained + (SAME,) * same
     return LocatedRows(
         total=second.rows,
         rows=pool.candidate,
-        scanned=pool.candidate,
+        scanned=scanned,
         level=level,
         seed=seed,
         tolerance=tolerance,
         group=group,
-        found=found,
+        found=counts,
         flagged=tuple(
             FlaggedRow(
-                row=int(rows[place]),
-                confidence=float(1.0 - flags.adjusted[place]),
-                channel=CHANNELS[int(flags.channels[place])],
-                columns=columns_,
+                row=int(chosen.rows[place]),
+                confidence=float(1.0 - chosen.adjusted[place]),
+                channel=CHANNELS[int(chosen.channels[place])],
+                columns=named,
             )
-            for place, columns_ in zip(chosen, explained.columns, strict=True)
+            for place, named in enumerate(explained)
         ),
-        reasons=reasons,
+        reasons=reasons + _partial(pool.candidate, scanned, second.rows),
     )
 
 
@@ -118,9 +117,9 @@ def _shared_sides(
         if not sketch.settle().rows:
             raise DataInvalid(f"the {name} has no rows", code="no_rows", field=name)
     changed = {difference.column for difference in schema_differences(first, second)}
-    kept = tuple(column for column in first.layout.columns if column.name not in changed)
     if not changed:
         return first, second, ()
+    kept = tuple(column for column in first.layout.columns if column.name not in changed)
     if not kept:
         raise DataInvalid(
             "the tables have no column in common",
@@ -137,45 +136,30 @@ def _side(pool: Pool, rows: slice) -> tuple[Any, Any, Any]:
     return pool.numbers[:, rows], pool.codes[:, rows], pool.tokens[:, rows]
 
 
-def _flag(pool: Pool, scored: Scored, *, same: bool) -> Flags:
-    first = pool.reference
+def _p(pool: Pool, scored: Scored, channel: Channel) -> NDArray[np.float64]:
+    scores = scored.scores[channel]
+    p = conformal_p(scores[: pool.reference], scores[pool.reference :])
     # Of more rows more are repeated by chance, in proportion at most.
-    larger = max(1.0, pool.candidate / first)
-    adjusted, channels = [], []
-    for question in QUESTIONS:
-        asked = [
-            channel
-            for channel in question
-            if channel in scored.scores and not (same and channel == "copied")
-        ]
-        if not asked:
-            continue
-        p = np.stack(
-            [
-                conformal_p(scored.scores[channel][:first], scored.scores[channel][first:])
-                * (larger if channel == "repeated" else 1.0)
-                for channel in asked
-            ]
-        )
-        best = p.argmin(axis=0)
-        adjusted.append(adjust(np.minimum(1.0, p.min(axis=0) * len(asked))))
-        channels.append(np.array([CHANNELS.index(channel) for channel in asked])[best])
-    place = np.argmin(np.stack(adjusted), axis=0)
-    at = np.arange(pool.candidate)
-    return Flags(np.stack(adjusted)[place, at], np.stack(channels)[place, at])
+    return p * max(1.0, pool.candidate / pool.reference) if channel == "repeated" else p
 
 
-def _choose(
-    flags: Flags, rows: NDArray[np.int64], level: float, most: int
-) -> tuple[NDArray[np.int64], dict[Channel, int]]:
-    """Return the flagged rows to list, the surest first, and how many each channel flagged."""
-    order = np.lexsort((rows, flags.adjusted))
-    order = order[flags.adjusted[order] <= level]
-    found: dict[Channel, int] = {}
-    kept = np.zeros(len(order), dtype=bool)
+def _choose(answers: Answers, level: float, most: int) -> tuple[Answers, dict[Channel, int]]:
+    """Return the flagged rows to list, and how many each channel flagged."""
+    flagged = answers.take(np.flatnonzero(answers.adjusted <= level))
+    counts: dict[Channel, int] = {}
+    kept = np.zeros(len(flagged.rows), dtype=bool)
     for place, channel in enumerate(CHANNELS):
-        own = flags.channels[order] == place
+        own = flagged.channels == place
         if own.any():
-            found[channel] = int(own.sum())
+            counts[channel] = int(own.sum())
         kept |= own & (np.cumsum(own) <= most)
-    return order[kept], found
+    return flagged.take(np.flatnonzero(kept)), counts
+
+
+def _partial(looked: int, scanned: int, total: int) -> tuple[str, ...]:
+    if looked == total:
+        return ()
+    told = f"distances and the classifier looked at {looked} of {total} rows, drawn at random"
+    if scanned < total:
+        told += f"; {scanned} were scanned for cells, repeats and copies"
+    return (told,)

@@ -48,7 +48,7 @@ class LocatedRows(Contract):
     """Hold the rows of a candidate that stand out, the surest first.
 
     ``total`` are the candidate's rows, ``rows`` those that were looked at by every channel, and
-    ``scanned`` those of which it is known whether they are repeated or copied. At ``level`` so many
+    ``scanned`` those looked at by the channels cell, repeated and copied. At ``level`` so many
     of the flagged rows are expected to be false, at most. ``found`` counts those that each channel
     flagged, of which ``flagged`` has the surest. ``reasons`` are sentences for a reader: what could
     not be looked at, and why.
