@@ -99,6 +99,10 @@ def _data(arguments: list[str]) -> int:
         from harness.data_command import main as check_data
 
         return check_data(arguments)
+    if arguments[:1] == ["recommend"]:
+        from harness.recommend_command import main as recommend
+
+        return recommend(arguments)
     # The data room lies beyond the wall: it is a process of its own, reached by its arguments.
     return subprocess.call([sys.executable, "-m", "ml.datasets", *arguments])  # noqa: S603
 

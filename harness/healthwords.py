@@ -8,6 +8,7 @@ from ml.health.exchange import HealthCheck
 from ml.health.report import Dimension
 
 WORST = 3
+ADVICE = 5
 # Of what an assertion explains, pytest shows eight lines and 640 characters.
 DIMENSIONS_TOLD = 5
 CHARACTERS = 72
@@ -35,7 +36,24 @@ def describe_check(check: HealthCheck) -> list[str]:
     lines += _describe_evidence(check)
     if check.reasons:
         lines += ["", "why:", *(f"  {reason}" for reason in check.reasons)]
-    return lines
+    return lines + _describe_findings(check)
+
+
+def _describe_findings(check: HealthCheck) -> list[str]:
+    """Return rows, known damage and advice, each where there is any."""
+    lines = []
+    located = check.located
+    if located is not None and located.found:
+        found = ", ".join(f"{number:,} {channel}" for channel, number in located.found.items())
+        first = located.flagged[0]
+        lines += ["", f"rows that stand out: {found}; the surest is row {first.row}"]
+    if check.matches:
+        kinds = ", ".join(f"{one.kind} ({one.confidence:.0%})" for one in check.matches)
+        lines += ["", f"it resembles: {kinds}"]
+    if check.recommendations:
+        lines += ["", "what to do, without having tried it:"]
+        lines += [f"  {one.action}: {one.reason}" for one in check.recommendations[:ADVICE]]
+    return lines + [line for note in check.notes for line in ("", note)]
 
 
 def headline(check: HealthCheck) -> str:

@@ -73,8 +73,8 @@ def draw_column(one: Distribution) -> ColumnFigure:
         old, new = (_write_value(value, one.kind) for value in one.medians)
         facts.append(("median", *_write_change(old, new)))
     if any(one.missing):
-        facts.append(("missing", *_write_change(*(_write_share(share) for share in one.missing))))
-    distance = _write_share(one.distance)
+        facts.append(("missing", *_write_change(*(write_share(share) for share in one.missing))))
+    distance = write_share(one.distance)
     told = "; ".join(f"{name} {text}" for name, text, _ in facts)
     return ColumnFigure(
         name=one.column,
@@ -146,7 +146,8 @@ def _write_change(old: str, new: str) -> tuple[str, bool]:
     return (old, False) if old == new else (f"{old} → {new}", True)
 
 
-def _write_share(share: float) -> str:
+def write_share(share: float) -> str:
+    """Return a share in percent, to two digits where it is small."""
     if not share:
         return "0 %"
     if share < 0.001:
@@ -160,7 +161,7 @@ def _draw_levels(bars: Sequence[Bar]) -> tuple[Level, ...]:
     for bar in bars:
         before, after = bar.shares
         state = "lost" if before and not after else "new" if after and not before else ""
-        old, new = (_write_share(share) if share else "none" for share in bar.shares)
+        old, new = (write_share(share) if share else "none" for share in bar.shares)
         levels.append(
             Level(
                 name=count(bar.levels, "other") if bar.levels else bar.label or "",

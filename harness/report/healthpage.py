@@ -17,6 +17,14 @@ from harness.report.healthcolumns import (
     draw_column,
     draw_correlations,
 )
+from harness.report.healthfindings import (
+    AdviceLine,
+    FlaggedPart,
+    MatchLine,
+    build_advice,
+    build_matches,
+    build_rows,
+)
 from harness.report.text import count, write_number, write_seconds
 from ml.health.exchange import HealthCheck
 from ml.health.report import Dimension, DimensionName, SchemaDifference, Verdict
@@ -119,6 +127,10 @@ class HealthPage:
     columns: tuple[ColumnFigure, ...]
     further: str
     correlations: CorrelationGrid | None
+    rows: FlaggedPart | None
+    matches: tuple[MatchLine, ...] | None
+    advice: tuple[AdviceLine, ...]
+    notes: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
 
 
@@ -181,6 +193,10 @@ def build_health_page(check: HealthCheck) -> HealthPage:
         if further
         else "",
         correlations=draw_correlations(drawn.correlations) if drawn.correlations else None,
+        rows=build_rows(check.located) if check.located is not None else None,
+        matches=build_matches(check.matches) if check.verdict != "healthy" else None,
+        advice=build_advice(check.recommendations),
+        notes=tuple(_capitalise(note) for note in check.notes),
         pairs=_list_terms(check),
     )
 

@@ -24,9 +24,16 @@ from ml.health.exchange import (
     SketchRequest,
     Stage,
 )
+from ml.health.locate import locate_rows
+from ml.health.located import LocatedRows
 from ml.health.named import find_table
+from ml.health.recommend import recommend
+from ml.health.signatures import Library
 from ml.health.sketching import sketch_table
 from ml.health.stored import is_stored, write_sketch
+
+# Rows of each channel that are told; more than a page shows.
+LISTED = 100
 
 Tell = Callable[[str, int | None], None]
 
@@ -87,11 +94,28 @@ def _check(request: CheckRequest, tell: Tell) -> HealthCheck:
     )
     tell("comparing", None)
     report = check_sketches(first, second, terms)
+    located: LocatedRows | None = None
+    notes: tuple[str, ...] = ()
+    tell("locating rows", None)
+    try:
+        # What a sketch does not know of every row, the table itself is asked for.
+        known = first if first.whole else reference
+        located = locate_rows(
+            known, candidate, group=group, tolerance=request.tolerance, seed=seed, most=LISTED
+        )
+    except MatrixError as problem:
+        notes = (f"rows were not located: {problem}",)
+    tell("matching known damage", None)
+    matches = Library(request.incidents).match(report)
     tell("drawing", None)
     return HealthCheck(
         **dict(report),
         names=(request.reference, request.candidate),
         drawing=draw_tables(first, second, report),
+        located=located,
+        matches=matches,
+        recommendations=recommend(report, located, matches),
+        notes=notes,
         seconds=time.perf_counter() - started,
     )
 

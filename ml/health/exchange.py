@@ -7,8 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from ml.core.contracts import ErrorInfo
+from ml.core.recommendations import Recommendation
 from ml.core.specs import Contract, NotNegative
 from ml.health.drawn import Drawing
+from ml.health.located import LocatedRows
+from ml.health.matched import Match
 from ml.health.report import HealthReport
 
 
@@ -16,7 +19,8 @@ class CheckRequest(Contract):
     """Ask for a check of a candidate against its reference, see ``ml.health.check.check``.
 
     A table is a path, a URL, the folder of a stored sketch, or the id of a dataset whose
-    descriptor is ours or lies in one of the folders ``data``.
+    descriptor is ours or lies in one of the folders ``data``. ``incidents`` is a file of damage
+    that the user has named, see ``ml.health.signatures.Library``.
     """
 
     kind: Literal["check"] = "check"
@@ -27,6 +31,7 @@ class CheckRequest(Contract):
     alpha: float = 0.02
     seed: int = 0
     data: tuple[str, ...] = ()
+    incidents: str | None = None
 
 
 class SketchRequest(Contract):
@@ -51,13 +56,19 @@ class Stage(Contract):
 class HealthCheck(HealthReport):
     """Hold a report with what a page shows beside it; ``seconds`` is how long it all took.
 
-    ``names`` are reference and candidate as they were asked for.
+    ``names`` are reference and candidate as they were asked for. ``located`` is None, with a
+    note in ``notes``, where rows could not be located. ``matches`` are known kinds of damage that
+    the report resembles, and ``recommendations`` what to do, ranked without training anything.
     """
 
     kind: Literal["check"] = "check"
     names: tuple[str, str]
     seconds: NotNegative
     drawing: Drawing
+    located: LocatedRows | None
+    matches: tuple[Match, ...]
+    recommendations: tuple[Recommendation, ...]
+    notes: tuple[str, ...]
 
 
 class Sketched(Contract):

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from ml.core.errors import DataInvalid, RequestInvalid
-from ml.core.specs import Contract, NotNegative, Positive
+from ml.core.specs import Contract, Positive
 from ml.datasets.sources import write_atomically
-from ml.health.report import HealthReport, Share
+from ml.health.matched import Match
+from ml.health.report import HealthReport
 from ml.health.signature_features import signature_of
 from ml.health.signature_metric import Metric, learn_metric
 
@@ -47,18 +48,6 @@ class Signatures(Contract):
     width: Positive | None = None
     unknown: Positive | None = None
     signatures: tuple[Signature, ...]
-
-
-class Match(Contract):
-    """Tell a kind of damage that a report resembles.
-
-    ``distance`` is that of the nearest signature of the kind, in the widths of a likeness;
-    ``confidence`` how probable the kind is, where every other report is of no known kind.
-    """
-
-    kind: str
-    distance: NotNegative
-    confidence: Share
 
 
 class Library:

@@ -15,7 +15,7 @@ import ml.core.rules
 import ml.core.specs
 import ml.core.trials
 import ml.datasets.__main__ as data
-from harness import cli, declare, hookspecs, testing
+from harness import cli, declare, hookspecs, recommend_command, testing
 from harness.catalog.product import load_catalog, select_cells
 from harness.gates.judge import GATES
 from harness.markers import CELL_MARKS, FIELDS, TRACKS, MatrixMarker
@@ -132,8 +132,9 @@ def test_every_field_of_records_and_requests_is_documented_and_no_other(page):
 def test_every_command_and_its_options_are_documented_and_no_other(page, request, capsys):
     own = [name for name in _commands(cli.main, capsys) if name != "data"]
     commands = {f"mlmatrix {name}": _options(cli.main, name, capsys) for name in own}
-    for name in _commands(data.main, capsys):
-        commands[f"mlmatrix data {name}"] = _options(data.main, name, capsys)
+    for main in (data.main, recommend_command.main):
+        for name in _commands(main, capsys):
+            commands[f"mlmatrix data {name}"] = _options(main, name, capsys)
     path = request.config.rootpath / "docs" / "reference" / "commands.md"
     assert sorted(re.findall("^## `(.*)`$", path.read_text(), re.MULTILINE)) == sorted(commands)
     for name, options in commands.items():
