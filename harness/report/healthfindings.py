@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.report.healthcolumns import write_share
-from harness.report.text import NOTHING, count, write_gain, write_number
+from harness.report.text import count, write_gain, write_number
 from ml.core.recommendations import Recommendation
 from ml.health.located import CHANNELS, Channel, FlaggedRow, LocatedRows, Surprise
 from ml.health.matched import Match
@@ -19,6 +20,47 @@ ABOUT: dict[Channel, tuple[str, str]] = {
     "cell": ("Strange values", "rows with a value beyond what its column has in the reference"),
     "distance": ("Far away", "rows far from all rows of the reference"),
     "classifier": ("Told apart", "rows that a classifier knows as the candidate's"),
+}
+ACTIONS = {
+    "drop_repeated": "Drop repeated rows",
+    "drop_copies": "Drop rows copied from the reference",
+    "drop_flagged": "Drop flagged rows",
+    "mend_flagged": "Mend flagged values",
+    "restore_levels": "Restore categories of",
+    "reweight_target": "Weigh rows by their target",
+    "add_reference": "Add rows of the reference",
+}
+STATISTICS = {
+    "chi2": "shares of values",
+    "tv": "shares of values",
+    "missing": "missing values",
+    "levels": "shares of categories",
+    "words": "words of texts",
+    "lost_levels": "categories lost",
+    "rare_levels": "rare categories",
+    "entropy": "entropy",
+    "spread": "spread",
+    "tails": "tails",
+    "far": "far tails",
+    "farthest": "farthest tails",
+    "ks": "ranks",
+    "cvm": "ranks",
+    "mean": "mean",
+    "w1": "distance",
+    "correlation": "correlation",
+    "fisher": "correlation",
+    "strength": "strength of all correlations",
+    "mutual": "mutual information",
+    "cells": "joint shares",
+    "eigenvalues": "eigenvalues",
+    "rank_loss": "effective rank lost",
+    "rank": "effective rank",
+    "mixing": "neighbours of one's own side",
+    "recall": "reference rows without a neighbour",
+    "precision": "candidate rows without a neighbour",
+    "density": "candidate rows closer together",
+    "duplicates": "repeated rows",
+    "copies": "rows copied from the reference",
 }
 
 
@@ -69,8 +111,7 @@ class AdviceLine:
     columns: str
     dimension: str
     reason: str
-    gain: str
-    cost: str
+    price: str
 
 
 def build_rows(located: LocatedRows) -> FlaggedPart:
@@ -100,7 +141,7 @@ def build_rows(located: LocatedRows) -> FlaggedPart:
         if total
         else f"None of {located.total:,} rows stands out."
     )
-    return FlaggedPart(summary, tuple(groups), tuple(_sentence(text) for text in located.reasons))
+    return FlaggedPart(summary, tuple(groups), tuple(tell_reason(text) for text in located.reasons))
 
 
 def _build_line(row: FlaggedRow) -> RowLine:
@@ -141,21 +182,32 @@ def build_advice(recommendations: Sequence[Recommendation]) -> tuple[AdviceLine,
     """Return what to do, the best first."""
     lines = []
     for one in recommendations:
-        action = one.action.partition(":")[0].replace("_", " ")
-        touched = [count(one.rows, "row")] if one.rows is not None else []
-        touched += [f"{one.added:,} added"] if one.added else []
+        price = [f"gain {write_gain(one.gain)}"] if one.gain is not None else []
+        price += [count(one.rows, "row")] if one.rows is not None else []
+        price += [f"{one.added:,} added"] if one.added else []
         lines.append(
             AdviceLine(
-                action=_sentence(action),
+                action=_name_action(one.action),
                 columns=", ".join(one.columns),
                 dimension=one.dimension,
-                reason=_sentence(one.reason),
-                gain=NOTHING if one.gain is None else write_gain(one.gain),
-                cost=", ".join([*touched, f"cost {one.cost:.2g}"]),
+                reason=tell_reason(one.reason),
+                price=", ".join(price),
             )
         )
     return tuple(lines)
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _name_action(action: str) -> str:
+    name = action.partition(":")[0]
+    return ACTIONS.get(name, tell_reason(name.replace("_", " ")))
+
+
+def tell_reason(text: str) -> str:
+    """Return a reason as a sentence, statistics in it by what they look at."""
+    told = re.sub(r"\((\w+)\)", lambda found: f"({name_statistic(found[1])})", text)
+    return told[:1].upper() + told[1:]
+
+
+def name_statistic(name: str) -> str:
+    """Return what a statistic looks at."""
+    return STATISTICS.get(name, name.replace("_", " "))

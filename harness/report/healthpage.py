@@ -24,6 +24,8 @@ from harness.report.healthfindings import (
     build_advice,
     build_matches,
     build_rows,
+    name_statistic,
+    tell_reason,
 )
 from harness.report.text import count, write_number, write_seconds
 from ml.health.exchange import HealthCheck
@@ -33,6 +35,7 @@ STYLES = ("report.css", "site.css", "health.css")
 WORST = 4
 # Columns that are not folded away.
 SHOWN = 12
+ADVISED = 6
 TITLES: dict[Verdict, tuple[str, str]] = {
     "healthy": ("good", "Healthy"),
     "differs": ("warn", "Differs"),
@@ -54,38 +57,6 @@ ABOUT: dict[DimensionName, tuple[str, str]] = {
     "spectrum": ("the effective rank of all columns", "share changed"),
     "coverage": ("whose rows are nearest to whose", "neighbours beyond chance"),
     "uniqueness": ("rows repeated, or copied", "share of rows"),
-}
-STATISTICS = {
-    "chi2": "shares of values",
-    "tv": "shares of values",
-    "missing": "missing values",
-    "levels": "shares of categories",
-    "words": "words of texts",
-    "lost_levels": "categories lost",
-    "rare_levels": "rare categories",
-    "entropy": "entropy",
-    "spread": "spread",
-    "tails": "tails",
-    "far": "far tails",
-    "farthest": "farthest tails",
-    "ks": "ranks",
-    "cvm": "ranks",
-    "mean": "mean",
-    "w1": "distance",
-    "correlation": "correlation",
-    "fisher": "correlation",
-    "strength": "strength of all correlations",
-    "mutual": "mutual information",
-    "cells": "joint shares",
-    "eigenvalues": "eigenvalues",
-    "rank_loss": "effective rank lost",
-    "rank": "effective rank",
-    "mixing": "neighbours of one's own side",
-    "recall": "reference rows without a neighbour",
-    "precision": "candidate rows without a neighbour",
-    "density": "candidate rows closer together",
-    "duplicates": "repeated rows",
-    "copies": "rows copied from the reference",
 }
 
 
@@ -156,6 +127,7 @@ def render_check(
         style_digest=digest,
         figure=(WIDTH, HEIGHT),
         shown=SHOWN,
+        advised=ADVISED,
         **more,
     )
 
@@ -182,7 +154,7 @@ def build_health_page(check: HealthCheck) -> HealthPage:
         facts=tuple(facts),
         changes=_list_changes(rows),
         reasons=tuple(
-            _capitalise(reason)
+            tell_reason(reason)
             for reason in check.reasons
             if not any(reason.startswith(f"{one.name} changed") for one in check.dimensions)
         ),
@@ -196,7 +168,7 @@ def build_health_page(check: HealthCheck) -> HealthPage:
         rows=build_rows(check.located) if check.located is not None else None,
         matches=build_matches(check.matches) if check.verdict != "healthy" else None,
         advice=build_advice(check.recommendations),
-        notes=tuple(_capitalise(note) for note in check.notes),
+        notes=tuple(tell_reason(note) for note in check.notes),
         pairs=_list_terms(check),
     )
 
@@ -229,7 +201,7 @@ def _build_dimension(check: HealthCheck, each: Dimension) -> DimensionRow:
         null_bar=round(100 * min(1.0, each.null / floor), 1),
         beyond=each.effect > floor,
         worst=tuple(
-            ("" if one.column == "all" else one.column, _name_statistic(one.statistic))
+            ("" if one.column == "all" else one.column, name_statistic(one.statistic))
             for one in each.outstanding[:WORST]
         )
         if significant
@@ -255,14 +227,6 @@ def _list_changes(
 
 def _write_worst(column: str, statistic: str) -> str:
     return f"in {column} ({statistic})" if column else f"({statistic})"
-
-
-def _name_statistic(name: str) -> str:
-    return STATISTICS.get(name, name.replace("_", " "))
-
-
-def _capitalise(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _tell_change(one: SchemaDifference) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
@@ -100,9 +101,7 @@ def _check(request: CheckRequest, tell: Tell) -> HealthCheck:
     try:
         # What a sketch does not know of every row, the table itself is asked for.
         known = first if first.whole else reference
-        located = locate_rows(
-            known, candidate, group=group, tolerance=request.tolerance, seed=seed, most=LISTED
-        )
+        located = locate_rows(known, candidate, group=group, tolerance=request.tolerance, seed=seed)
     except MatrixError as problem:
         notes = (f"rows were not located: {problem}",)
     tell("matching known damage", None)
@@ -112,12 +111,22 @@ def _check(request: CheckRequest, tell: Tell) -> HealthCheck:
         **dict(report),
         names=(request.reference, request.candidate),
         drawing=draw_tables(first, second, report),
-        located=located,
+        located=None if located is None else _shorten(located),
         matches=matches,
         recommendations=recommend(report, located, matches),
         notes=notes,
         seconds=time.perf_counter() - started,
     )
+
+
+def _shorten(located: LocatedRows) -> LocatedRows:
+    seen: Counter[str] = Counter()
+    kept = []
+    for row in located.flagged:
+        seen[row.channel] += 1
+        if seen[row.channel] <= LISTED:
+            kept.append(row)
+    return located.model_copy(update={"flagged": tuple(kept)})
 
 
 def _sketch(request: SketchRequest, tell: Tell) -> Sketched:
