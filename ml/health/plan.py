@@ -14,13 +14,14 @@ from pydantic import ValidationError
 from ml.core.errors import MatrixError, RequestInvalid
 from ml.core.recommendations import Action, Plan, PlanRequest
 from ml.datasets.sources import write_atomically
-from ml.health.actions import Match, derive_actions, strange_rows
+from ml.health.actions import derive_actions, strange_count, strange_rows
 from ml.health.cells import Cells, Sampled, sample_cells
 from ml.health.check import check
 from ml.health.locate import locate_rows
 from ml.health.located import LocatedRows
 from ml.health.mending import Case, Mended, mend
 from ml.health.report import HealthReport
+from ml.health.signatures import Library
 from ml.health.sketching import sketch_table
 from ml.health.staging import (
     LEAST_TEST,
@@ -37,6 +38,7 @@ from ml.health.stored import is_stored
 PLAN = "plan.json"
 AS_IT_IS = "as_it_is"
 MOST_POSITIONS = 1000
+MOST_FLAGGED = 5000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,17 +84,19 @@ def make_plan(request: PlanRequest) -> Plan:
     )
     notes: list[str] = []
     located: LocatedRows | None = None
-    if report.verdict in ("differs", "collapsed"):
+    if report.verdict in ("differs", "collapsed") and report.dimensions:
         # What a network would attribute to columns is not asked here, and costs its import.
         located = locate_rows(
-            reference,
-            candidate,
+            request.reference,
+            request.candidate,
             group=request.group,
             tolerance=request.tolerance,
             seed=request.seed,
+            most=MOST_FLAGGED,
             attributions=False,
         )
-    matches: tuple[Match, ...] = ()
+    matches = Library(request.incidents).match(report)
+    notes += [f"it looks like {one.kind} ({one.confidence:.0%} sure)" for one in matches]
     actions = derive_actions(report, located, matches, request.target)
     sides = [
         sample_cells(table, reference.layout, most=MOST_ROWS, seed=request.seed, part=part)
@@ -208,7 +212,7 @@ def _counted(
     positions = np.sort(candidate.positions[mended.touched])
     rows = round(len(positions) * share)
     if action.action in ("drop_flagged", "mend_flagged") and located is not None:
-        rows = len(strange_rows(located))
+        rows = strange_count(located)
     return action.model_copy(
         update={
             "rows": rows,

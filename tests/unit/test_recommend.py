@@ -38,6 +38,7 @@ from ml.health.report import (
     SchemaDifference,
     Side,
 )
+from ml.health.signatures import Match
 from ml.health.staging import repeated_rows
 
 pytestmark = pytest.mark.unit
@@ -86,10 +87,6 @@ def report_of(*dimensions, verdict="differs", differences=(), losses=()):
         effects={},
         reasons=(),
     )
-
-
-class Match:
-    kind, confidence = "outlier_cells", 0.9
 
 
 def test_an_expected_gain_is_shrunken_and_past_gains_count_beside_proxies():
@@ -155,9 +152,12 @@ def test_a_report_asks_for_actions_by_its_dimensions_columns_and_signatures():
     ]
     assert found[2].dimension == "composition"
     assert found[2].severity == 0.6
-    likely = derive_actions(report, matches=[Match()])
+    match = Match(kind="outlier_cells", distance=1.0, confidence=0.9)
+    likely = derive_actions(report, matches=[match])
     assert likely[0].name == "winsorise:price"
     assert "looks like outlier_cells (90% sure)" in likely[0].reason
+    unsure = match.model_copy(update={"confidence": 0.4})
+    assert derive_actions(report, matches=[unsure])[0].name == "rescale:price"
     assert [one.action for one in recommend(report)][:2] == ["rescale:price", "winsorise:price"]
     assert {one.gain for one in recommend(report)} == {None}
 
