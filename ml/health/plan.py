@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -15,7 +14,7 @@ from ml.core.errors import MatrixError, RequestInvalid
 from ml.core.recommendations import Action, Plan, PlanRequest
 from ml.datasets.sources import write_atomically
 from ml.health.actions import derive_actions, strange_count, strange_rows
-from ml.health.cells import Cells, Sampled, sample_cells
+from ml.health.cells import Sampled, sample_cells
 from ml.health.check import check
 from ml.health.locate import locate_rows
 from ml.health.located import LocatedRows
@@ -28,6 +27,7 @@ from ml.health.staging import (
     MOST_ROWS,
     Stage,
     hash_cells,
+    name_classes,
     part_reference,
     repeated_rows,
     settle_target,
@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MatrixError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     text = plan.model_dump_json()
     # Last, and whole: where the plan is, its tables are.
     write_atomically(Path(request.folder) / PLAN, lambda stream: stream.write(text.encode()))
@@ -182,26 +184,16 @@ def _stage(
         return Stage(case, test, "", "regression"), notes
     task = settle_target(reference.cells.columns, request.target, request.task)
     if task == "classification":
-        case, test = (
-            replace(case, cells=_classes(case.cells, request.target)),
-            _classes(test, request.target),
+        cells, donors, test = (
+            name_classes(side, request.target) for side in (case.cells, donors, test)
         )
-        case = replace(case, donors=_classes(case.donors, request.target))
+        case = replace(case, cells=cells, donors=donors)
     if test.rows < LEAST_TEST:
         notes.append(
             f"no proxies: {test.rows} rows of the reference are left to test on that the "
             f"candidate does not hold, and {LEAST_TEST} are needed"
         )
     return Stage(case, test, request.target, task), notes
-
-
-def _classes(cells: Cells, target: str) -> Cells:
-    """Return the cells with the target's numbers written as the names of classes."""
-    values = cells.columns[target]
-    if values.dtype == object:
-        return cells
-    names: list[Any] = [None if np.isnan(value) else f"{value:g}" for value in values]
-    return cells.replaced(target, np.array([*names, None], dtype=object)[:-1])
 
 
 def _counted(
