@@ -49,6 +49,17 @@ from ml.core.recommendations import Plan, PlanRequest, ProxyGain, rank_actions
 FOLDER = "recommendations"
 REQUEST = "request.json"
 PLAN = "plan.json"
+SHOWN = (
+    "target",
+    "task",
+    "group",
+    "tolerance",
+    "seed",
+    "proxies",
+    "timeout",
+    "incidents",
+    "json",
+)
 TIMEOUT = 300.0
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -93,6 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     recommend.add_argument(
         "--timeout", type=float, default=TIMEOUT, metavar="S", help="of one training (default: 300)"
+    )
+    recommend.add_argument(
+        "--incidents", metavar="FILE", help="signatures of your own incidents, to be recognised"
     )
     recommend.add_argument("--json", metavar="FILE", help="write all that was found")
     recommend.add_argument("--resume", metavar="RUN", help="go on with a run that was cut off")
@@ -176,6 +190,7 @@ def _read_request(options: argparse.Namespace) -> PlanRequest:
             group=options.group,
             tolerance=options.tolerance,
             seed=options.seed,
+            incidents=None if options.incidents is None else _name(options.incidents),
         )
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
@@ -186,7 +201,7 @@ def _read_request(options: argparse.Namespace) -> PlanRequest:
 
 def _command(options: argparse.Namespace) -> list[str]:
     parts = ["mlmatrix", "data", "recommend", options.candidate, "--against", options.against]
-    for name in ("target", "task", "group", "tolerance", "seed", "proxies", "timeout", "json"):
+    for name in SHOWN:
         value = getattr(options, name)
         parts += [] if value is None else [f"--{name}", str(value)]
     return parts + ([] if options.reports == "reports" else ["--reports", options.reports])

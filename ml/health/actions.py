@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 from ml.core.recommendations import Action, ActionName
-from ml.health.located import FlaggedRow, LocatedRows
+from ml.health.located import Channel, FlaggedRow, LocatedRows
 from ml.health.report import Dimension, Finding, HealthReport
+from ml.health.signatures import Match
 
 # What stands out less than this, or than this share of the dimension's worst, asks for nothing.
 LEAST_STANDING = 3.0
 LEAST_SHARE = 0.3
 MOST_COLUMNS = 3
 MOST_ACTIONS = 16
+# A signature that is less sure than this says nothing of what to try.
+LEAST_SURE = 0.5
 
 # What mends the kinds of damage that the signatures know.
 REMEDIES: dict[str, tuple[ActionName, ...]] = {
@@ -49,6 +51,7 @@ ASKED: dict[str, tuple[ActionName, ...]] = {
     "entropy": ("restore_column", "drop_column"),
     "spread": ("rescale",),
 }
+REPEATING: tuple[Channel, ...] = ("repeated", "copied")
 ON_ROWS: dict[ActionName, str] = {
     "drop_repeated": "rows are repeated beyond what the reference repeats",
     "drop_copies": "rows are copies of the reference's",
@@ -57,18 +60,6 @@ ON_ROWS: dict[ActionName, str] = {
 }
 # What a column of the target may have done to it.
 FOR_TARGET: tuple[ActionName, ...] = ("rescale", "winsorise", "reweight_target")
-
-
-class Match(Protocol):
-    """Hold a known kind of damage that a report is like."""
-
-    @property
-    def kind(self) -> str:
-        """Return the kind's name."""
-
-    @property
-    def confidence(self) -> float:
-        """Return how sure that is, from 0 to 1."""
 
 
 def derive_actions(
@@ -90,7 +81,10 @@ def derive_actions(
         if known is None or known.severity < action.severity:
             found[action.name] = action
     likely = {
-        action: match for match in reversed(matches) for action in REMEDIES.get(match.kind, ())
+        action: match
+        for match in reversed(matches)
+        if match.confidence >= LEAST_SURE
+        for action in REMEDIES.get(match.kind, ())
     }
     named: list[tuple[bool, float, int, Action]] = []
     for action in found.values():
@@ -173,7 +167,7 @@ def _of_rows(located: LocatedRows, severity: float) -> Iterator[Action]:
     if not strange:
         return
     columns = sorted({one.column for row in strange for one in row.columns[:1]})
-    reason = f"{len(strange)} rows are flagged as unlike the reference's"
+    reason = f"{strange_count(located)} rows are flagged as unlike the reference's"
     where = f", most by {', '.join(columns[:MOST_COLUMNS])}" if columns else ""
     yield Action(action="drop_flagged", dimension="rows", severity=severity, reason=reason + where)
     if columns:
@@ -184,7 +178,12 @@ def _of_rows(located: LocatedRows, severity: float) -> Iterator[Action]:
 
 def strange_rows(located: LocatedRows) -> list[FlaggedRow]:
     """Return the flagged rows that are unlike the reference's; the others repeat or copy rows."""
-    return [row for row in located.flagged if row.channel not in ("repeated", "copied")]
+    return [row for row in located.flagged if row.channel not in REPEATING]
+
+
+def strange_count(located: LocatedRows) -> int:
+    """Return how many rows are unlike the reference's, also where not all of them are listed."""
+    return sum(count for channel, count in located.found.items() if channel not in REPEATING)
 
 
 def _severity(dimension: Dimension) -> float:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -14,19 +13,21 @@ from pydantic import ValidationError
 from ml.core.errors import MatrixError, RequestInvalid
 from ml.core.recommendations import Action, Plan, PlanRequest
 from ml.datasets.sources import write_atomically
-from ml.health.actions import Match, derive_actions, strange_rows
-from ml.health.cells import Cells, Sampled, sample_cells
+from ml.health.actions import derive_actions, strange_count, strange_rows
+from ml.health.cells import Sampled, sample_cells
 from ml.health.check import check
 from ml.health.locate import locate_rows
 from ml.health.located import LocatedRows
 from ml.health.mending import Case, Mended, mend
 from ml.health.report import HealthReport
+from ml.health.signatures import Library
 from ml.health.sketching import sketch_table
 from ml.health.staging import (
     LEAST_TEST,
     MOST_ROWS,
     Stage,
     hash_cells,
+    name_classes,
     part_reference,
     repeated_rows,
     settle_target,
@@ -37,6 +38,7 @@ from ml.health.stored import is_stored
 PLAN = "plan.json"
 AS_IT_IS = "as_it_is"
 MOST_POSITIONS = 1000
+MOST_FLAGGED = 5000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MatrixError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     text = plan.model_dump_json()
     # Last, and whole: where the plan is, its tables are.
     write_atomically(Path(request.folder) / PLAN, lambda stream: stream.write(text.encode()))
@@ -82,17 +86,19 @@ def make_plan(request: PlanRequest) -> Plan:
     )
     notes: list[str] = []
     located: LocatedRows | None = None
-    if report.verdict in ("differs", "collapsed"):
+    if report.verdict in ("differs", "collapsed") and report.dimensions:
         # What a network would attribute to columns is not asked here, and costs its import.
         located = locate_rows(
-            reference,
-            candidate,
+            request.reference,
+            request.candidate,
             group=request.group,
             tolerance=request.tolerance,
             seed=request.seed,
+            most=MOST_FLAGGED,
             attributions=False,
         )
-    matches: tuple[Match, ...] = ()
+    matches = Library(request.incidents).match(report)
+    notes += [f"it looks like {one.kind} ({one.confidence:.0%} sure)" for one in matches]
     actions = derive_actions(report, located, matches, request.target)
     sides = [
         sample_cells(table, reference.layout, most=MOST_ROWS, seed=request.seed, part=part)
@@ -178,26 +184,16 @@ def _stage(
         return Stage(case, test, "", "regression"), notes
     task = settle_target(reference.cells.columns, request.target, request.task)
     if task == "classification":
-        case, test = (
-            replace(case, cells=_classes(case.cells, request.target)),
-            _classes(test, request.target),
+        cells, donors, test = (
+            name_classes(side, request.target) for side in (case.cells, donors, test)
         )
-        case = replace(case, donors=_classes(case.donors, request.target))
+        case = replace(case, cells=cells, donors=donors)
     if test.rows < LEAST_TEST:
         notes.append(
             f"no proxies: {test.rows} rows of the reference are left to test on that the "
             f"candidate does not hold, and {LEAST_TEST} are needed"
         )
     return Stage(case, test, request.target, task), notes
-
-
-def _classes(cells: Cells, target: str) -> Cells:
-    """Return the cells with the target's numbers written as the names of classes."""
-    values = cells.columns[target]
-    if values.dtype == object:
-        return cells
-    names: list[Any] = [None if np.isnan(value) else f"{value:g}" for value in values]
-    return cells.replaced(target, np.array([*names, None], dtype=object)[:-1])
 
 
 def _counted(
@@ -208,7 +204,7 @@ def _counted(
     positions = np.sort(candidate.positions[mended.touched])
     rows = round(len(positions) * share)
     if action.action in ("drop_flagged", "mend_flagged") and located is not None:
-        rows = len(strange_rows(located))
+        rows = strange_count(located)
     return action.model_copy(
         update={
             "rows": rows,

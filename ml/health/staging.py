@@ -99,6 +99,15 @@ def settle_target(cells: Mapping[str, Column], target: str, task: ProxyTask | No
     return task or ("classification" if few else "regression")
 
 
+def name_classes(cells: Cells, target: str) -> Cells:
+    """Return the cells with the target's numbers written as the names of classes."""
+    values = cells.columns[target]
+    if values.dtype == object:
+        return cells
+    names: list[Any] = [None if np.isnan(value) else f"{value:g}" for value in values]
+    return cells.replaced(target, np.array([*names, None], dtype=object)[:-1])
+
+
 def write_stage(stage: Stage, cells: Cells, name: str, folder: Path) -> str:
     """Write training rows and the stage's test rows as a dataset; return its descriptor's path.
 

@@ -145,6 +145,33 @@ def test_proxies_that_give_nothing_are_recorded_and_the_dimensions_rank(tables):
     assert "what the dimension's score lost, over cost" in without.stdout
 
 
+def test_a_column_of_another_kind_is_read_again_and_a_healthy_table_asks_for_nothing(tmp_path):
+    candidate = make_frame(2, 800)
+    candidate.to_parquet(tmp_path / "healthy.parquet")
+    candidate["price"] = candidate["price"].astype(str)
+    candidate.to_parquet(tmp_path / "candidate.csv.parquet")
+    make_frame(1, 1600).to_parquet(tmp_path / "reference.parquet")
+    against = ("--against", "reference.parquet", "--target", "size", "--proxies", "1")
+    start = [sys.executable, "-c", MAIN, "data", "recommend"]
+    found = [
+        subprocess.run(
+            [*start, name, *against, "--json", "found.json"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        for name in ("healthy.parquet", "candidate.csv.parquet")
+    ]
+    assert [one.returncode for one in found] == [0, 0], found
+    assert "nothing is recommended" in found[0].stdout
+    assert "linear" not in found[0].stdout
+    [first] = json.loads((tmp_path / "found.json").read_text())["recommendations"]
+    assert (first["action"], first["dimension"]) == ("convert_column:price", "schema")
+    assert first["measured"] > 0.3
+    assert first["rows"] == 800
+
+
 def test_a_mistake_is_one_line(tables):
     for extra, text in (
         (("--target", "cost"), "has no column 'cost' to predict"),

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from harness.store.gains import (
 )
 from harness.store.record import Record
 from ml.core.contracts import DataSummary, ReplicateResult, SampleInfo, Timings, TrainResult
-from ml.core.errors import MatrixError
+from ml.core.errors import DataInvalid, MatrixError
 from ml.core.recommendations import (
     Action,
     Plan,
@@ -27,7 +28,7 @@ from ml.core.recommendations import (
     rank_actions,
 )
 from ml.health.actions import derive_actions
-from ml.health.cells import Cells
+from ml.health.cells import Cells, Sampled
 from ml.health.mending import Case, mend
 from ml.health.recommend import recommend
 from ml.health.report import (
@@ -38,7 +39,8 @@ from ml.health.report import (
     SchemaDifference,
     Side,
 )
-from ml.health.staging import repeated_rows
+from ml.health.signatures import Match
+from ml.health.staging import part_reference, repeated_rows, settle_target
 
 pytestmark = pytest.mark.unit
 
@@ -86,10 +88,6 @@ def report_of(*dimensions, verdict="differs", differences=(), losses=()):
         effects={},
         reasons=(),
     )
-
-
-class Match:
-    kind, confidence = "outlier_cells", 0.9
 
 
 def test_an_expected_gain_is_shrunken_and_past_gains_count_beside_proxies():
@@ -155,9 +153,12 @@ def test_a_report_asks_for_actions_by_its_dimensions_columns_and_signatures():
     ]
     assert found[2].dimension == "composition"
     assert found[2].severity == 0.6
-    likely = derive_actions(report, matches=[Match()])
+    match = Match(kind="outlier_cells", distance=1.0, confidence=0.9)
+    likely = derive_actions(report, matches=[match])
     assert likely[0].name == "winsorise:price"
     assert "looks like outlier_cells (90% sure)" in likely[0].reason
+    unsure = match.model_copy(update={"confidence": 0.4})
+    assert derive_actions(report, matches=[unsure])[0].name == "rescale:price"
     assert [one.action for one in recommend(report)][:2] == ["rescale:price", "winsorise:price"]
     assert {one.gain for one in recommend(report)} == {None}
 
@@ -453,3 +454,53 @@ def test_a_file_of_gains_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(MatrixError, match="cannot be written"):
         append_gains(tmp_path / "file" / "gains.jsonl", [done()])
+
+
+def sampled(hashes, groups=None):
+    hashes = np.asarray(hashes, dtype=np.uint64)
+    cells = Cells({"row": hashes.astype(np.float64)}, len(hashes))
+    groups = hashes if groups is None else np.asarray(groups, dtype=np.uint64)
+    return Sampled(cells, np.arange(len(hashes)), hashes, groups)
+
+
+def test_rows_that_are_tested_are_neither_added_nor_known_to_the_candidate():
+    reference, candidate = sampled([*range(1000), *range(1000)]), sampled(range(500))
+    donors, test = (
+        set(part.columns["row"])
+        for part in part_reference(reference, candidate, grouped=False, seed=0)
+    )
+    assert not donors & test
+    assert min(test) >= 500
+    assert 200 < len(test) < 300
+    assert 400 < len(donors) < 600
+    groups = np.arange(1000) // 10
+    parts = part_reference(sampled(range(1000), groups), sampled([]), grouped=True, seed=0)
+    named = [set(part.columns["row"].astype(int) // 10) for part in parts]
+    assert not named[0] & named[1]
+    assert sum(map(len, named)) == 100
+
+
+def test_a_target_says_its_task():
+    columns = {
+        "label": np.array(["a", None, "b"], dtype=object),
+        "count": np.array([0.0, 1.0, np.nan]),
+        "price": np.array([0.5, 1.0, np.nan]),
+    }
+    assert [settle_target(columns, name, None) for name in columns] == [
+        "classification",
+        "classification",
+        "regression",
+    ]
+    assert settle_target(columns, "count", "regression") == "regression"
+    with pytest.raises(DataInvalid, match="holds words"):
+        settle_target(columns, "label", "regression")
+    with pytest.raises(DataInvalid, match="no column 'size' to predict"):
+        settle_target(columns, "size", None)
+
+
+def test_cells_of_versions_of_a_table_share_a_seed_and_others_do_not(settings):
+    plan = plan_of(action("rescale"))
+    cells = [make_cell(plan, name, CASCADE[0], settings) for name in ("", "rescale")]
+    assert cells[0].dataset != cells[1].dataset
+    assert cells[0].seed == cells[1].seed
+    assert replace(cells[0], seeded_as=None).seed != cells[0].seed
