@@ -17,6 +17,7 @@ from harness.report.healthcolumns import (
     draw_column,
     draw_correlations,
 )
+from harness.report.healthdiversity import DiversityPart, build_diversity
 from harness.report.healthfindings import (
     AdviceLine,
     FlaggedPart,
@@ -99,6 +100,7 @@ class HealthPage:
     further: str
     correlations: CorrelationGrid | None
     rows: FlaggedPart | None
+    diversity: DiversityPart | None
     matches: tuple[MatchLine, ...] | None
     advice: tuple[AdviceLine, ...]
     notes: tuple[str, ...]
@@ -166,6 +168,7 @@ def build_health_page(check: HealthCheck) -> HealthPage:
         else "",
         correlations=draw_correlations(drawn.correlations) if drawn.correlations else None,
         rows=build_rows(check.located) if check.located is not None else None,
+        diversity=build_diversity(check.diversity) if check.diversity is not None else None,
         matches=build_matches(check.matches) if check.verdict != "healthy" else None,
         advice=build_advice(check.recommendations),
         notes=tuple(tell_reason(note) for note in check.notes),

@@ -6,7 +6,8 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from ml.core.contracts import ErrorInfo
 from ml.core.errors import MatrixError, RequestInvalid, is_want_of_memory
 from ml.health.check import Terms, check_sketches, check_terms, sketch_side
+from ml.health.diversity import measure_diversity
 from ml.health.draw import draw_tables
 from ml.health.exchange import (
     REQUEST,
@@ -95,15 +97,18 @@ def _check(request: CheckRequest, tell: Tell) -> HealthCheck:
     )
     tell("comparing", None)
     report = check_sketches(first, second, terms)
-    located: LocatedRows | None = None
-    notes: tuple[str, ...] = ()
+    notes: list[str] = []
+    located = diversity = None
+    # What a sketch does not know of every row, the table itself is asked for.
+    known = first if first.whole else reference
     tell("locating rows", None)
-    try:
-        # What a sketch does not know of every row, the table itself is asked for.
-        known = first if first.whole else reference
+    with _noting("rows were not located", notes):
         located = locate_rows(known, candidate, group=group, tolerance=request.tolerance, seed=seed)
-    except MatrixError as problem:
-        notes = (f"rows were not located: {problem}",)
+    tell("measuring diversity", None)
+    with _noting("diversity was not measured", notes):
+        # Only the meanings of texts are not in a sketch.
+        sides = (reference, candidate) if first.layout.texts else (first, second)
+        diversity = measure_diversity(*sides, group=group, seed=seed)
     tell("matching known damage", None)
     matches = Library(request.incidents).match(report)
     tell("drawing", None)
@@ -114,9 +119,19 @@ def _check(request: CheckRequest, tell: Tell) -> HealthCheck:
         located=None if located is None else _shorten(located),
         matches=matches,
         recommendations=recommend(report, located, matches),
-        notes=notes,
+        diversity=diversity,
+        notes=tuple(notes),
         seconds=time.perf_counter() - started,
     )
+
+
+@contextmanager
+def _noting(what: str, notes: list[str]) -> Iterator[None]:
+    """Note why a further part of the answer could not be had; the verdict stands without it."""
+    try:
+        yield
+    except MatrixError as problem:
+        notes.append(f"{what}: {problem}")
 
 
 def _shorten(located: LocatedRows) -> LocatedRows:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from ml.core.recommendations import Action, ActionName
 from ml.health.located import Channel, FlaggedRow, LocatedRows
+from ml.health.matched import Match
 from ml.health.report import Dimension, Finding, HealthReport
-from ml.health.signatures import Match
 
 # What stands out less than this, or than this share of the dimension's worst, asks for nothing.
 LEAST_STANDING = 3.0

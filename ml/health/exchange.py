@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter
 from ml.core.contracts import ErrorInfo
 from ml.core.recommendations import Recommendation
 from ml.core.specs import Contract, NotNegative
+from ml.health.diversity_report import Diversity
 from ml.health.drawn import Drawing
 from ml.health.located import LocatedRows
 from ml.health.matched import Match
@@ -56,9 +57,10 @@ class Stage(Contract):
 class HealthCheck(HealthReport):
     """Hold a report with what a page shows beside it; ``seconds`` is how long it all took.
 
-    ``names`` are reference and candidate as they were asked for. ``located`` is None, with a
-    note in ``notes``, where rows could not be located. ``matches`` are known kinds of damage that
-    the report resembles, and ``recommendations`` what to do, ranked without training anything.
+    ``names`` are reference and candidate as they were asked for. ``located`` and ``diversity``
+    are None, with a note in ``notes``, where they could not be found. ``matches`` are known kinds
+    of damage that the report resembles, and ``recommendations`` what to do, ranked without
+    training anything.
     """
 
     kind: Literal["check"] = "check"
@@ -66,6 +68,7 @@ class HealthCheck(HealthReport):
     seconds: NotNegative
     drawing: Drawing
     located: LocatedRows | None
+    diversity: Diversity | None
     matches: tuple[Match, ...]
     recommendations: tuple[Recommendation, ...]
     notes: tuple[str, ...]

@@ -8,8 +8,8 @@ from ml.core.recommendations import ProxyGain, rank_actions
 from ml.core.recommendations import Recommendation as Recommendation
 from ml.health.actions import derive_actions
 from ml.health.located import LocatedRows
+from ml.health.matched import Match
 from ml.health.report import HealthReport
-from ml.health.signatures import Match
 
 
 def recommend(
