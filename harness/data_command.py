@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="P",
         help="share of healthy tables that are called different (default: 0.02)",
     )
+    check.add_argument("--incidents", metavar="FILE", help="kinds of damage of your own, as JSON")
     sketch = commands.add_parser("sketch", help="keep a reference's sketch, to check without it")
     sketch.add_argument(
         "table", metavar="TABLE", help="the path or URL of a table, or a dataset's id"
@@ -94,6 +95,7 @@ def _check(options: argparse.Namespace) -> int:
         alpha=_finite(options.alpha, "--alpha"),
         seed=options.seed,
         data=tuple(options.data),
+        incidents=options.incidents,
     )
     for path in (options.html, options.json):
         if path is not None and not path.absolute().parent.is_dir():

@@ -20,7 +20,6 @@ class MeasureLine:
 
     name: str
     column: str
-    unit: str
     meaning: str
     before: str
     after: str
@@ -76,7 +75,6 @@ def _build_line(one: Measure) -> MeasureLine:
     return MeasureLine(
         name=one.name,
         column=one.column or "",
-        unit="" if is_share else one.unit,
         meaning=one.meaning,
         before=before,
         after=after,

@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mlmatrix data",
         description=__doc__,
-        epilog="`mlmatrix data check` compares tables, `mlmatrix data sketch` sketches one.",
+        epilog="Further commands: check, sketch and recommend; each has a --help of its own.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     describe = commands.add_parser("describe", help="propose a descriptor for a file")

@@ -110,8 +110,12 @@ def _value(shares: NDArray[np.float64], column: ColumnLayout, bin_: int, width: 
 
 
 def _settle(value: float, width: float) -> float:
-    """Return a value to the digits that a bin's width leaves certain."""
-    return round(value, -ceil(log10(2 * width))) + 0.0
+    """Return the number of fewest digits that lies within a bin's width of a value."""
+    for digits in range(-ceil(log10(max(abs(value), width))), 15):
+        rounded = round(value, digits)
+        if abs(rounded - value) <= width:
+            return rounded + 0.0
+    return value
 
 
 def _median(counts: NDArray[np.int64], column: ColumnLayout, width: float) -> float | None:
