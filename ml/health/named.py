@@ -20,8 +20,6 @@ def find_table(name: str, folders: Sequence[str] = ()) -> str:
     What exists as a path is that path. Raises DataInvalid for what is none of these, and as
     ``load_table`` does.
     """
-    if "://" in name or Path(name).exists():
-        return name
     known: dict[str, Path] = {}
     for folder in (OWN_FOLDER, *map(Path, folders)):
         if not folder.is_dir():
@@ -30,6 +28,8 @@ def find_table(name: str, folders: Sequence[str] = ()) -> str:
             )
         for path in sorted(folder.resolve().glob("*.toml")):
             known.setdefault(path.stem, path)
+    if "://" in name or Path(name).exists():
+        return name
     if name not in known:
         near = get_close_matches(name, known, n=1)
         raise DataInvalid(
