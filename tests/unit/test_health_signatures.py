@@ -100,13 +100,20 @@ def test_a_signature_is_signed_and_takes_standings_relative_to_the_largest():
 
 def test_what_varies_within_kinds_counts_less_than_what_tells_them_apart():
     draw = np.random.default_rng(0)
-    kinds = ["a"] * 40 + ["b"] * 40
-    features = draw.standard_normal((80, 3)) * [5.0, 0.2, 1.0]
-    features[40:, 1] += 1.0
+    kinds = ["a"] * 60 + ["b"] * 60
+    # Both features vary together within a kind; only their difference tells the kinds apart.
+    shared = draw.standard_normal(120)
+    features = np.stack([shared, shared + 0.1 * draw.standard_normal(120)], axis=1)
+    features[60:, 1] += 0.5
+    points = learn_metric(features, kinds).project(features)
+    spread = np.sqrt(((points[:60] - points[:60].mean(axis=0)) ** 2).sum(axis=1).mean())
+    apart = np.linalg.norm(points[60:].mean(axis=0) - points[:60].mean(axis=0))
+    assert apart > 2 * spread
+    # A feature that none of them has counts as far as it goes.
+    features = np.concatenate([features, np.zeros((120, 1))], axis=1)
     metric = learn_metric(features, kinds)
-    steps = np.linalg.norm(metric.project(np.eye(3)) - metric.project(np.zeros((1, 3))), axis=1)
-    assert steps[1] > 10 * steps[0]
-    assert steps[1] > 3 * steps[2]
+    new = metric.project(features + [0.0, 0.0, 1.0]) - metric.project(features)
+    assert np.linalg.norm(new, axis=1).min() > 2 * apart
 
 
 @pytest.fixture(scope="module")
