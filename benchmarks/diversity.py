@@ -14,6 +14,8 @@ from ml.health.diversity_report import Diversity
 
 ROWS = 2000
 LEAST = 1000
+# Healthy pairs for one damaged one.
+HEALTHY = 5
 JOINT = ("effective rank", "coverage", "duplicates", "near-duplicates", "rare levels kept")
 
 
@@ -29,7 +31,7 @@ def show_diversity(bench: Any, frames: dict[str, Any]) -> None:
         for name, (frame, _) in frames.items():
             if len(frame) < 2 * LEAST:
                 continue
-            for number in range(bench.options.repeats):
+            for number in range(bench.options.repeats * (HEALTHY if kind == "healthy" else 1)):
                 pair = _pair(frame, kind, stream(bench.options.seed, "diversity", name, number))
                 if pair is not None:
                     started = time.process_time()

@@ -135,6 +135,30 @@ def test_orthogonal_vectors_are_as_many_as_their_vendi_score():
     assert compare_meanings(vectors[:10], vectors) is None
 
 
+def test_a_fifth_of_a_number_that_is_gone_is_told_once():
+    candidate = make_frame(2)
+    edge = np.quantile(make_frame(1)["size"], 0.8)
+    candidate["size"] = candidate["size"].clip(upper=edge - 0.01)
+    found = measure_diversity(make_frame(1), candidate)
+    assert ("size",) in {one.columns for one in found.lost}
+    told = [one for one in found.lost if "size" in one.columns]
+    assert [one.values for one in told] == [(f"from {edge:.6g}",)]
+    assert told[0].share == pytest.approx(0.2, abs=0.01)
+
+
+def test_a_table_that_shrank_covers_less_of_its_reference():
+    candidate = make_frame(2)
+    candidate[["size", "price"]] *= 0.1
+    found = measure_diversity(make_frame(1), candidate)
+    one, two = values_of(found, "coverage")
+    assert one > 0.9
+    assert two < 0.5
+    one, two = values_of(found, "effective values", "size")
+    assert two < 0.3 * one
+    one, two = values_of(found, "effective rank")
+    assert two == pytest.approx(one, rel=0.15)
+
+
 def test_tables_without_rows_or_columns_in_common_are_told():
     frame = make_frame(1)
     with pytest.raises(DataInvalid, match="candidate has no rows"):

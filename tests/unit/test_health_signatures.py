@@ -112,7 +112,7 @@ def test_what_varies_within_kinds_counts_less_than_what_tells_them_apart():
     # A feature that none of them has counts as far as it goes.
     features = np.concatenate([features, np.zeros((120, 1))], axis=1)
     metric = learn_metric(features, kinds)
-    new = metric.project(features + [0.0, 0.0, 1.0]) - metric.project(features)
+    new = metric.project(features + np.array([0.0, 0.0, 1.0])) - metric.project(features)
     assert np.linalg.norm(new, axis=1).min() > 2 * apart
 
 
