@@ -48,15 +48,18 @@ def lost_patterns(
 ) -> list[LostPattern]:
     """Return the patterns that the candidate significantly lost, most expected first.
 
-    Levels are counted in both whole tables, combinations in their sampled rows. A combination
+    Categories are counted in both whole tables, fifths of numbers and combinations in their
+    sampled rows. A combination
     of a level that is lost itself is none. Together they keep LEVEL by Bonferroni's rule over the
     patterns frequent enough to be significant (Tarone 1990).
     """
     levels = _levels(reference, candidate)
     gone = {(each.columns[0], each.values[0]) for each in levels if not each.candidate}
     cells = _cells(reference, first, second)
-    pairs = _pairs(cells, gone, (len(first.hashes), len(second.hashes)))
-    return _significant(levels + pairs)
+    rows = len(first.hashes), len(second.hashes)
+    numeric = {column.name for column in reference.layout.measured}
+    fifths = _fifths([each for each in cells if each.column in numeric], rows)
+    return _significant(levels + fifths + _pairs(cells, gone, rows))
 
 
 def _levels(reference: Sketch, candidate: Sketch) -> list[Counted]:
@@ -121,6 +124,23 @@ def _cut(name: str, values: NDArray[np.float64], rows: int) -> Cells:
         names = [f"below {ends[0]}", *middle, f"from {ends[-1]}"]
     codes = np.where(missing, len(names), codes)
     return Cells(name, codes.astype(np.int64), (*names, "missing"))
+
+
+def _fifths(cells: list[Cells], rows: tuple[int, int]) -> list[Counted]:
+    found = []
+    for each in cells:
+        # The last level is that of missing values, of which fewer are no loss.
+        known = len(each.names) - 1
+        first = np.bincount(each.codes[: rows[0]], minlength=known + 1)
+        second = np.bincount(each.codes[rows[0] :], minlength=known + 1)
+        found += [
+            Counted(
+                (each.column,), (each.names[place],), int(first[place]), int(second[place]), rows
+            )
+            for place in range(known)
+            if first[place]
+        ]
+    return found
 
 
 def _pairs(cells: list[Cells], gone: set[tuple[str, str]], rows: tuple[int, int]) -> list[Counted]:

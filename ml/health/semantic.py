@@ -74,22 +74,24 @@ def _indices(rows: NDArray[np.int64]) -> Any:
 
 
 def vectorise_texts(first: list[str], second: list[str]) -> tuple[Any, Any] | None:
-    """Return both sides' TF-IDF vectors of length 1, sparse [n, words].
+    """Return both sides' TF-IDF vectors of length 1, sparse [n, words]; None where no word is.
 
-    Words that only one text has say nothing of likeness, and are left out; None where no other is.
-
-    Raises ImportError without scikit-learn.
+    A word that one text of a side has at most, such as a number, says nothing of likeness and
+    is left out. Raises ImportError without scikit-learn.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import normalize
 
-    vectorizer = TfidfVectorizer(
-        sublinear_tf=True, min_df=2, max_features=FEATURES, token_pattern=WORD
-    )
+    vectorizer = TfidfVectorizer(sublinear_tf=True, norm=None, token_pattern=WORD)
     try:
         vectors = vectorizer.fit_transform([*first, *second])
     except ValueError:
         return None
-    return vectors[: len(first)], vectors[len(first) :]
+    sides = vectors[: len(first)], vectors[len(first) :]
+    texts = np.maximum(*(side.getnnz(axis=0) for side in sides))
+    kept = np.argsort(-texts, kind="stable")[:FEATURES]
+    kept = kept[texts[kept] > 1]
+    return normalize(sides[0][:, kept]), normalize(sides[1][:, kept])
 
 
 def vectorise_words(first: Rows, second: Rows, place: int) -> tuple[Values, Values]:

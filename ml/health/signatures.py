@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,6 +52,35 @@ class Signatures(Contract):
     signatures: tuple[Signature, ...]
 
 
+@dataclass(frozen=True)
+class Base:
+    """Hold what was learnt, and where its signatures lie in the space of distances."""
+
+    learnt: Signatures
+    metric: Metric
+    points: NDArray[np.float64]
+    width: float
+    unknown: float
+
+    @classmethod
+    def of(cls, learnt: Signatures) -> Base:
+        """Return the base of signatures; raises RequestInvalid for those of incidents only."""
+        if learnt.width is None or learnt.unknown is None or not learnt.signatures:
+            raise RequestInvalid(
+                "these signatures were not learnt",
+                field="learnt",
+                expected="signatures with a width and an unknown",
+            )
+        known = np.array([one.values for one in learnt.signatures], dtype=np.float64)
+        metric = learn_metric(known, [one.kind for one in learnt.signatures])
+        return cls(learnt, metric, metric.project(known), learnt.width, learnt.unknown)
+
+
+@cache
+def _bundled() -> Base:
+    return Base.of(read_signatures(BUNDLED))
+
+
 class Library:
     """Hold signatures of known damage, and a user's own incidents.
 
@@ -62,23 +93,20 @@ class Library:
         *,
         learnt: Signatures | None = None,
     ) -> None:
-        learnt = learnt if learnt is not None else read_signatures(BUNDLED)
-        if learnt.width is None or learnt.unknown is None or not learnt.signatures:
-            raise RequestInvalid("these signatures were not learnt", field="learnt")
-        self.learnt = learnt
         self.incidents = None if incidents is None else Path(incidents)
-        self._own: tuple[Signature, ...] = ()
-        self._width, self._unknown = learnt.width, learnt.unknown
-        known = np.array([one.values for one in learnt.signatures], dtype=np.float64)
-        kinds = [one.kind for one in learnt.signatures]
-        self._metric: Metric = learn_metric(known, kinds)
-        self._known, self._kinds = self._metric.project(known), kinds
-        self._take_in(self._read_own())
+        own = self._read_own()
+        self._base = _bundled() if learnt is None else Base.of(learnt)
+        self._take_in(own)
+
+    @property
+    def learnt(self) -> Signatures:
+        """Return the signatures of known kinds of damage."""
+        return self._base.learnt
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """Return the names of all kinds, in order."""
-        return tuple(sorted(set(self._kinds) | {one.kind for one in self._own}))
+        return tuple(sorted({one.kind for one in (*self.learnt.signatures, *self._own)}))
 
     def match(self, report: HealthReport, most: int = 2) -> tuple[Match, ...]:
         """Return the kinds of damage that a report resembles, the likeliest first.
@@ -89,14 +117,14 @@ class Library:
         if report.verdict == "healthy":
             return ()
         features = _aligned([signature_of(report)], self.learnt.features)
-        distances = self.distances(features)[0] / self._width
-        kinds = np.array([*self._kinds, *(one.kind for one in self._own)])
+        distances = self.distances(features)[0] / self._base.width
+        kinds = np.array([one.kind for one in (*self.learnt.signatures, *self._own)])
         likeness, nearest = {}, {}
         for kind in self.kinds:
             near = np.sort(distances[kinds == kind])[:NEAREST]
             likeness[kind] = float(np.exp(-(near**2) / 2).mean())
             nearest[kind] = float(near[0])
-        total = sum(likeness.values()) + self._unknown
+        total = sum(likeness.values()) + self._base.unknown
         found = [
             Match(kind=kind, distance=nearest[kind], confidence=likeness[kind] / total)
             for kind in sorted(likeness, key=lambda kind: (-likeness[kind], kind))
@@ -105,7 +133,7 @@ class Library:
 
     def distances(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the distances of features [n, f] from all signatures, one's own last."""
-        points = self._metric.project(features)
+        points = self._base.metric.project(features)
         squares = (points**2).sum(axis=1)[:, None] + (self._points**2).sum(axis=1)
         return np.asarray(np.sqrt(np.maximum(squares - 2 * points @ self._points.T, 0.0)))
 
@@ -160,7 +188,7 @@ class Library:
     def _take_in(self, own: Signatures | None) -> None:
         self._own = own.signatures if own else ()
         features = _aligned([_named(one, own) for one in self._own], self.learnt.features)
-        self._points = np.concatenate([self._known, self._metric.project(features)])
+        self._points = np.concatenate([self._base.points, self._base.metric.project(features)])
 
 
 def _named(signature: Signature, file: Signatures | None) -> dict[str, float]:
