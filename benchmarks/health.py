@@ -210,7 +210,7 @@ def main() -> int:
     if "damage" in parts:
         show_damage(bench, frames, healthy)
     if "rows" in parts:
-        show_rows(bench, frames, halves)
+        show_rows(bench, frames)
     if bench.seconds:
         # The first one imports what the others use.
         spent = np.quantile(bench.seconds[1:] or bench.seconds, [0.5, 0.99])
