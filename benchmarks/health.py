@@ -213,7 +213,7 @@ def main() -> int:
     if "damage" in parts:
         show_damage(bench, frames, healthy)
     if "rows" in parts:
-        show_rows(bench, frames, halves)
+        show_rows(bench, frames)
     if "signatures" in parts:
         show_signatures(bench, frames)
     if "diversity" in parts:

@@ -12,6 +12,8 @@ from ml.core.recommendations import Plan, ProxyGain, Recommendation
 
 COLUMNS = ("action", "for", "expected gain", "cost", "rows", "added", "proxies", "seconds")
 NOTHING = "–"
+# What is gained less than this, chance gains as well.
+WORTH = 0.005
 
 
 def describe_cell(action: str, record: Record, gain: ProxyGain | None) -> str:
@@ -53,6 +55,9 @@ def describe_tried(
     lines += lay_out(rows, left=2)
     lines += ["", *(f"{one.action}: {one.reason}" for one in recommendations)]
     lines += ["", f"ranked by {_by(plan, recommendations)}"]
+    gains = [one.gain for one in recommendations if one.gain is not None]
+    if gains and max(gains) < WORTH:
+        lines.append(f"no action gains {WORTH} or more: for this target none may be worth it")
     return lines
 
 

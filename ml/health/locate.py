@@ -18,7 +18,7 @@ from ml.health.narrow import narrow, schema_differences
 from ml.health.places import place_rows
 from ml.health.pool import Pool
 from ml.health.sketch import Sketch
-from ml.health.surprise import fit_columns
+from ml.health.surprise import fit_surprises
 from ml.health.whole import same_rows
 from ml.health.wholly import answer_wholly
 
@@ -61,12 +61,7 @@ def locate_rows(
         )
     first, second, reasons = _shared_sides(reference, candidate, group, seed)
     pool = pool_sketches(first, second, tolerance=tolerance, seed=seed, most=LOOKED)
-    own, others = slice(0, pool.reference), slice(pool.reference, pool.rows)
-    columns = fit_columns(pool.layout, *_side(pool, own))
-    surprises = np.concatenate(
-        [columns.surprises(*_side(pool, own), own=True), columns.surprises(*_side(pool, others))],
-        axis=1,
-    )
+    columns, surprises = fit_surprises(pool, grouped=group is not None)
     places = place_rows(pool, seed)
     scored = score_pool(pool, places, surprises, grouped=group is not None, seed=seed)
     rows = second.places[: pool.candidate]
@@ -76,7 +71,9 @@ def locate_rows(
     same = same_rows(first, second)
     scanned = pool.candidate
     if max(first.rows, second.rows) > LOOKED:
-        found, scanned = answer_wholly(reference, candidate, first, second, columns, rows, same)
+        found, scanned = answer_wholly(
+            reference, candidate, first, second, columns, surprises[:, : pool.reference], rows, same
+        )
         answers += found
     else:
         answers.append(answer(rows, {"repeated": _p(pool, scored, "repeated")}))
@@ -130,10 +127,6 @@ def _shared_sides(
     names = ", ".join(sorted(changed))
     reasons = (f"columns that only one table has, or of another kind, were left out: {names}",)
     return narrow(first, shared), narrow(second, shared), reasons
-
-
-def _side(pool: Pool, rows: slice) -> tuple[Any, Any, Any]:
-    return pool.numbers[:, rows], pool.codes[:, rows], pool.tokens[:, rows]
 
 
 def _p(pool: Pool, scored: Scored, channel: Channel) -> NDArray[np.float64]:

@@ -120,7 +120,7 @@ def make_plan(request: PlanRequest) -> Plan:
         mended = mend(stage.case, action)
         if mended is None:
             continue
-        found = _counted(action, mended, sides[1], located)
+        found = _counted(action, mended, sides, located)
         if staged is not None:
             name = f"{action.action}_{len(kept) + 1}"
             try:
@@ -197,12 +197,22 @@ def _stage(
 
 
 def _counted(
-    action: Action, mended: Mended, candidate: Sampled, located: LocatedRows | None
+    action: Action, mended: Mended, sides: Sequence[Sampled], located: LocatedRows | None
 ) -> Action:
-    """Return the action with the rows that it touches, in the whole table by the sample's share."""
+    """Return the action with the rows that it touches.
+
+    Repeats and copies are known of all rows, the others in the sample, and by its share.
+    """
+    reference, candidate = sides
     share = candidate.rows / max(len(candidate.positions), 1)
     positions = np.sort(candidate.positions[mended.touched])
     rows = round(len(positions) * share)
+    if action.action in ("drop_repeated", "drop_copies"):
+        hashes = candidate.hashes, reference.hashes
+        repeated = action.action == "drop_repeated"
+        marked = repeated_rows(*hashes) if repeated else np.isin(*hashes)
+        positions = np.flatnonzero(marked)
+        rows = len(positions)
     if action.action in ("drop_flagged", "mend_flagged") and located is not None:
         rows = strange_count(located)
     return action.model_copy(

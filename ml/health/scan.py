@@ -88,10 +88,10 @@ class Scan:
         return Known(distinct, repeats, self.limit)
 
 
-def surprises_of(columns: Columns, rows: Rows, *, own: bool = False) -> Surprises:
+def surprises_of(columns: Columns, rows: Rows) -> Surprises:
     """Return the surprises of prepared rows, [columns, n]."""
     tokens = np.unpackbits(rows.tokens, axis=2).astype(bool)[:, :, :BUCKETS]
-    return columns.surprises(rows.numbers, rows.codes, tokens, own=own)
+    return columns.surprises(rows.numbers, rows.codes, tokens)
 
 
 def summarise(found: Surprises) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

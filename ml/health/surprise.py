@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.health.hashing import Hashes
 from ml.health.layout import Layout
+from ml.health.pool import Pool
 
 Surprises = NDArray[np.float64]
 # Beyond this share of the reference's values, in each direction, a tail is extrapolated.
@@ -17,6 +19,8 @@ LEAST_TAIL = 5
 # A heavier tail than this has no variance, and cannot be told from outliers.
 HEAVIEST = 0.5
 LEAST_SHARE = 1e-300
+FOLDS = 5
+Sampled = tuple[NDArray[np.float64], Hashes, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -80,36 +84,36 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Counted:
-    """Hold how often each value of a column occurs among ``rows``."""
+    """Hold the shares of a column's values, sorted by value."""
 
     levels: Hashes
-    counts: NDArray[np.float64]
-    rows: int
+    shares: NDArray[np.float64]
 
-    def surprises(self, codes: Hashes, own: bool) -> Surprises:
-        """Return −ln of each value's share; a row that is among those counted leaves itself out."""
-        place = np.searchsorted(self.levels, codes).clip(max=max(0, len(self.levels) - 1))
-        found = np.where(self.levels[place] == codes, self.counts[place], 0.0)
-        share = (np.maximum(found - own, 0.0) + 0.5) / (self.rows + 0.5)
-        return np.asarray(-np.log(share))
+    def of(self, codes: Hashes) -> NDArray[np.float64]:
+        """Return each value's share, 0 of one that never occurred."""
+        place = np.searchsorted(self.levels, codes).clip(max=len(self.levels) - 1)
+        return np.where(self.levels[place] == codes, self.shares[place], 0.0)
 
 
 def count_codes(codes: Hashes) -> Counted:
     """Count the values of a column, one row or more."""
     levels, counts = np.unique(codes, return_counts=True)
-    return Counted(levels, counts.astype(np.float64), len(codes))
+    return Counted(levels, counts / len(codes))
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Hold what is known of the reference's columns, in the order measured, then coded."""
+    """Hold what is known of a reference's columns, in the order measured, then coded.
+
+    ``least`` is added to the share of a category, a gap or a word, as one may never have occurred.
+    """
 
     layout: Layout
     numbers: tuple[Numbers | None, ...]
     gaps: tuple[Counted, ...]
     codes: tuple[Counted, ...]
     words: tuple[NDArray[np.float64], ...]
-    rows: int
+    least: float
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -118,44 +122,41 @@ class Columns:
         return tuple(column.name for column in both)
 
     def surprises(
-        self,
-        numbers: NDArray[np.float64],
-        codes: Hashes,
-        tokens: NDArray[np.bool_],
-        *,
-        own: bool = False,
+        self, numbers: NDArray[np.float64], codes: Hashes, tokens: NDArray[np.bool_]
     ) -> Surprises:
-        """Return each value's surprise in nats, [columns, n]; ``own`` are the fitted rows.
+        """Return each value's surprise in nats, [columns, n].
 
         It is −ln of the share of the reference's values that are as far out or, of a category, a
         gap or a text's rarest word, as rare.
         """
-        rows = [self._of_numbers(place, values, own) for place, values in enumerate(numbers)]
+        rows = [self._of_numbers(place, values) for place, values in enumerate(numbers)]
         rows += [
-            counted.surprises(each, own) for counted, each in zip(self.codes, codes, strict=True)
+            self._of_shares(known.of(each)) for known, each in zip(self.codes, codes, strict=True)
         ]
         texts = [column.name for column in self.layout.texts]
-        for name, counts, words in zip(texts, self.words, tokens, strict=True):
-            rare = -np.log((np.maximum(counts - own, 0.0) + 0.5) / (self.rows + 0.5))
+        for name, shares, words in zip(texts, self.words, tokens, strict=True):
             at = self.names.index(name)
-            rows[at] = np.maximum(rows[at], (rare * words).max(axis=1))
+            rare = (self._of_shares(shares) * words).max(axis=1)
+            rows[at] = np.maximum(rows[at], rare)
         return np.stack(rows) if rows else np.zeros((0, numbers.shape[1]))
 
-    def _of_numbers(self, place: int, values: NDArray[np.float64], own: bool) -> Surprises:
+    def _of_shares(self, shares: NDArray[np.float64]) -> Surprises:
+        return np.maximum(-np.log(shares + self.least), 0.0)
+
+    def _of_numbers(self, place: int, values: NDArray[np.float64]) -> Surprises:
         missing = np.isnan(values)
-        surprise = self.gaps[place].surprises(missing.astype(np.uint64), own)
+        surprise = self._of_shares(self.gaps[place].of(missing.astype(np.uint64)))
         fitted = self.numbers[place]
         if fitted is not None:
             # A known value is as surprising as that it is known, and how far out it lies.
             far = np.nan_to_num(values[~missing], posinf=1e300, neginf=-1e300)
             surprise[~missing] -= np.log(fitted.shares(far))
-        return np.maximum(surprise, 0.0)
+        return surprise
 
 
-def fit_columns(
-    layout: Layout, numbers: NDArray[np.float64], codes: Hashes, tokens: NDArray[np.bool_]
-) -> Columns:
+def fit_columns(layout: Layout, rows: Sampled, least: float) -> Columns:
     """Return what the reference's rows tell of its columns; there is one row at least."""
+    numbers, codes, tokens = rows
     fitted = []
     for values in numbers:
         known = np.sort(values[np.isfinite(values)])
@@ -166,6 +167,34 @@ def fit_columns(
         numbers=tuple(fitted),
         gaps=tuple(count_codes(np.isnan(values).astype(np.uint64)) for values in numbers),
         codes=tuple(count_codes(each) for each in codes),
-        words=tuple(each.sum(axis=0, dtype=np.float64) for each in tokens),
-        rows=numbers.shape[1] if len(numbers) else codes.shape[1],
+        words=tuple(each.mean(axis=0) for each in tokens),
+        least=least,
     )
+
+
+def fit_surprises(pool: Pool, *, grouped: bool) -> tuple[Columns, Surprises]:
+    """Return the reference's columns, and the surprises of all pooled rows, [columns, n].
+
+    Those of the reference's own rows are by columns that were fitted without them, a fold at
+    once; with groups, without their whole group.
+    """
+    first = pool.reference
+    own, others = _take(pool, slice(0, first)), _take(pool, slice(first, pool.rows))
+    least = 0.5 / first
+    columns = fit_columns(pool.layout, own, least)
+    fold = np.arange(first)
+    if grouped:
+        _, fold = np.unique(pool.groups[:first], return_inverse=True)
+    fold = fold % FOLDS
+    surprises = np.concatenate([columns.surprises(*own), columns.surprises(*others)], axis=1)
+    for number in range(FOLDS):
+        held = np.flatnonzero(fold == number)
+        rest = np.flatnonzero(fold != number)
+        if len(held) and len(rest):
+            without = fit_columns(pool.layout, _take(pool, rest), least)
+            surprises[:, held] = without.surprises(*_take(pool, held))
+    return columns, surprises
+
+
+def _take(pool: Pool, rows: Any) -> Sampled:
+    return pool.numbers[:, rows], pool.codes[:, rows], pool.tokens[:, rows]

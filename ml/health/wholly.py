@@ -11,7 +11,7 @@ from ml.health.conformal import Answers, Values, answer, conformal_p
 from ml.health.hashing import Hashes
 from ml.health.scan import Known, Scan, can_be_scanned, know_rows, summarise, surprises_of, visit
 from ml.health.sketch import Sketch
-from ml.health.surprise import Columns
+from ml.health.surprise import Columns, Surprises
 
 
 def answer_wholly(
@@ -20,17 +20,19 @@ def answer_wholly(
     first: Sketch,
     second: Sketch,
     columns: Columns,
+    own: Surprises,
     looked: NDArray[np.int64],
     same: bool,
 ) -> tuple[list[Answers], int]:
     """Return what is found of all rows that can be scanned, and how many these are.
 
+    ``own`` are the surprises of the reference's pooled rows, by columns fitted without them.
     Cells are asked of rows other than those ``looked`` at already. Of a sketch only its sampled
     rows are there, and repeats and copies are known up to its limit. Where both tables hold the
     ``same`` rows, copies are not asked for.
     """
     layout = columns.layout
-    usual, sums = _reference_scores(first, columns)
+    usual, sums = _reference_scores(first, columns, own)
     known = know_rows(reference, first, layout)
     if can_be_scanned(candidate):
         scan, _ = visit(candidate, layout, lambda: Scan(columns))
@@ -44,7 +46,7 @@ def answer_wholly(
     rest = ~np.isin(rows, looked)
     if rest.any():
         answers.append(answer(rows[rest], {"cell": conformal_p(usual, greatest[rest])}))
-    chance = _Chance(known, first.sample.hashes, sums)
+    chance = _Chance(known, first.sample.hashes[: len(sums)], sums)
     # Of more rows more are repeated by chance, in proportion at most.
     larger = max(1.0, second.rows / first.rows)
     told = hashes <= np.uint64(there.limit)
@@ -58,16 +60,15 @@ def answer_wholly(
     return answers, len(rows)
 
 
-def _reference_scores(first: Sketch, columns: Columns) -> tuple[Values, Values]:
-    """Return the greatest surprise and the sum of each row of the reference's sample."""
-    rows, fitted = first.sample, np.arange(len(first.keys)) < columns.rows
-    found = np.concatenate(
-        [
-            surprises_of(columns, rows.take(fitted), own=True),
-            surprises_of(columns, rows.take(~fitted)),
-        ],
-        axis=1,
-    )
+def _reference_scores(first: Sketch, columns: Columns, own: Surprises) -> tuple[Values, Values]:
+    """Return the greatest surprise and the sum of rows of the reference's sample.
+
+    Rows of one group are not alone in it, so that only those held out with it can tell.
+    """
+    found = own
+    if first.layout.group is None:
+        rest = first.sample.take(np.arange(own.shape[1], len(first.keys)))
+        found = np.concatenate([own, surprises_of(columns, rest)], axis=1)
     greatest, sums = summarise(found)
     return greatest.astype(np.float64), sums.astype(np.float64)
 

@@ -138,6 +138,7 @@ def test_a_report_asks_for_actions_by_its_dimensions_columns_and_signatures():
         ("distribution", 0.0, 0.005, (finding("price", "w1"), finding("size", "ks", 2.0))),
         ("composition", 40.0, 0.005, (finding("city", "levels"), finding("kind", "missing", 5.0))),
         ("dependence", 50.0, 0.005, (finding("a × b", "fisher"), finding("a × c", "fisher"))),
+        ("diversity", 90.0, 0.005, (finding("city", "lost_levels"),)),
         ("spectrum", 60.0, 0.5, (finding("all", "rank"),)),
         ("uniqueness", 80.0, 0.005, (finding("all", "duplicates"),)),
     )
@@ -229,6 +230,10 @@ def test_a_column_is_restored_from_the_nearest_rows_of_the_reference():
     stuck = {"word": lambda c: np.full(100, "a", dtype=object)}
     _, found = mended("restore_column", "word", **stuck)
     assert set(found.cells.columns["word"]) == {"a", "b", "c"}
+    half = {"x": lambda c: np.where(np.arange(100) < 50, 7.0, c["x"])}
+    _, found = mended("restore_column", "x", **half)
+    assert np.flatnonzero(found.touched).tolist() == list(range(50))
+    assert 7.0 not in found.cells.columns["x"]
     given = case(z=lambda c: np.where(np.arange(100) < 60, np.nan, 3 * c["x"]))
     given = Case(
         given.cells,
@@ -392,7 +397,11 @@ def test_larger_proxies_see_the_better_half_and_a_failed_one_is_a_reason(setting
     assert last.gain is None
     assert last.proxies[0].reason == "crashed: planted"
     assert tried.scores == {proxy.name: 0.1 for proxy in CASCADE}
-    assert "rescale" in describe_tried(plan, tried.recommendations, [])[1]
+    lines = describe_tried(plan, tried.recommendations, [])
+    assert "rescale" in lines[1]
+    assert "worth" not in " ".join(lines)
+    little = rank_actions(plan.actions, 100, {"rescale": gained(0.002)})
+    assert describe_tried(plan, little, [])[-1].startswith("no action gains 0.005")
 
 
 def test_a_candidate_that_cannot_be_trained_on_is_worth_a_dummy_and_a_crash_nothing(settings):

@@ -11,7 +11,7 @@ from ml.health.places import place_rows
 from ml.health.scan import Scan
 from ml.health.sketching import sketch_table
 from ml.health.stored import write_sketch
-from ml.health.surprise import fit_columns
+from ml.health.surprise import fit_surprises
 
 pytestmark = pytest.mark.system
 LARGE = 4 * LOOKED
@@ -113,14 +113,7 @@ def test_a_channel_s_p_is_calibrated(channel):
         first, second = make_frame(2 * seed, 500), make_frame(2 * seed + 1, 500)
         one = sketch_table(first)
         pool = pool_sketches(one, sketch_table(second, layout=one.layout, part=1))
-        sides = slice(0, 500), slice(500, 1000)
-        parts = [
-            (pool.numbers[:, side], pool.codes[:, side], pool.tokens[:, side]) for side in sides
-        ]
-        columns = fit_columns(pool.layout, *parts[0])
-        surprises = np.concatenate(
-            [columns.surprises(*parts[0], own=True), columns.surprises(*parts[1])], axis=1
-        )
+        _, surprises = fit_surprises(pool, grouped=False)
         places = place_rows(pool, 0)
         scores = score_pool(pool, places, surprises, grouped=False, seed=seed).scores[channel]
         few.append((conformal_p(scores[:500], scores[500:]) <= 0.05).mean())
