@@ -94,6 +94,17 @@ def test_repeated_rows_and_rows_copied_from_the_reference_are_told_apart():
     }
 
 
+def test_a_larger_table_repeats_more_rows_by_chance():
+    import pandas as pd
+
+    def make(seed, rows):
+        draw = np.random.default_rng(seed)
+        return pd.DataFrame({"a": draw.integers(0, 200, rows), "b": draw.integers(0, 200, rows)})
+
+    # Without the correction 179 rows of this pair are called repeated.
+    assert locate_rows(make(2, 300), make(3, 3000), attributions=False).found == {}
+
+
 def test_categories_of_other_groups_are_usual_where_rows_come_in_groups():
     import pandas as pd
 
