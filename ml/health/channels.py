@@ -16,6 +16,7 @@ from ml.health.pool import Pool
 from ml.health.surprise import Surprises
 
 Scores = NDArray[np.float64]
+Distances = NDArray[np.float32]
 # Repeated rows come before all others, by how far they lie from the other side's.
 NOT = -1.0
 TREES = 50
@@ -45,7 +46,7 @@ def score_pool(
     again, copied = count_repeats(pool.hashes[:first], pool.hashes[first:])
     scores: dict[Channel, Scores] = {
         "cell": surprises.max(axis=0) if len(surprises) else np.zeros(pool.rows),
-        "distance": _mean(np.concatenate([own, far])),
+        "distance": _mean(own, far),
         "repeated": np.where(again, apart, NOT),
         "copied": np.where(copied, surprises.sum(axis=0), NOT),
     }
@@ -60,13 +61,18 @@ def _apart(pool: Pool, places: Places, groups: Hashes | None) -> Scores:
     first, most = pool.reference, min(pool.reference, pool.candidate)
     across, _ = nearest_rows(places.near, slice(0, first), slice(first, first + most), groups)
     back, _ = nearest_rows(places.near, slice(first, pool.rows), slice(0, most), groups)
-    return _mean(np.concatenate([across, back]))
+    return _mean(across, back)
 
 
-def _mean(distances: NDArray[np.float32]) -> Scores:
-    known = np.isfinite(distances)
-    sums = np.where(known, distances, 0.0).sum(axis=1, dtype=np.float64)
-    return np.asarray(sums / np.maximum(known.sum(axis=1), 1))
+def _mean(reference: Distances, candidate: Distances) -> Scores:
+    """Return mean distances; where a row has no neighbour, it does not help to flag one."""
+    means = []
+    for distances, unknown in ((reference, np.inf), (candidate, -np.inf)):
+        known = np.isfinite(distances)
+        sums = np.where(known, distances, 0.0).sum(axis=1, dtype=np.float64)
+        counts = known.sum(axis=1)
+        means.append(np.where(counts > 0, sums / np.maximum(counts, 1), unknown))
+    return np.concatenate(means)
 
 
 def count_repeats(

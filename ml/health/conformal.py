@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,36 +34,41 @@ def adjust(p: Values) -> Values:
 
 @dataclass(frozen=True)
 class Answers:
-    """Hold rows' numbers, their adjusted p, and the place in CHANNELS of what says it, [n] each."""
+    """Hold rows' numbers, p, adjusted p, and the place in CHANNELS of what says it, [n] each."""
 
     rows: NDArray[np.int64]
+    p: Values
     adjusted: Values
     channels: NDArray[np.int64]
 
     def take(self, places: NDArray[np.int64]) -> Answers:
         """Return these of the answers."""
-        return Answers(self.rows[places], self.adjusted[places], self.channels[places])
+        return Answers(*(getattr(self, each.name)[places] for each in fields(self)))
 
 
 def answer(rows: NDArray[np.int64], asked: dict[Channel, Values]) -> Answers:
     """Answer one question about rows by the p of several channels, [n] each.
 
-    The smallest p counts, times their number.
+    The smallest p counts; it is adjusted times the number of channels.
     """
     p = np.stack(list(asked.values()))
     places = np.array([CHANNELS.index(channel) for channel in asked])
-    smallest = np.minimum(1.0, p.min(axis=0) * len(asked))
-    return Answers(rows, adjust(smallest), places[p.argmin(axis=0)])
+    smallest = p.min(axis=0)
+    adjusted = adjust(np.minimum(1.0, smallest * len(asked)))
+    return Answers(rows, smallest, adjusted, places[p.argmin(axis=0)])
 
 
-def merge(answers: list[Answers]) -> Answers:
-    """Return each row once, by the answer that is surest, the surest rows first."""
-    rows = np.concatenate([each.rows for each in answers])
-    adjusted = np.concatenate([each.adjusted for each in answers])
-    channels = np.concatenate([each.channels for each in answers])
-    order = np.lexsort((channels, adjusted, rows))
-    kept = np.ones(len(order), dtype=bool)
-    kept[1:] = rows[order][1:] != rows[order][:-1]
-    order = order[kept]
-    order = order[np.lexsort((rows[order], adjusted[order]))]
-    return Answers(rows[order], adjusted[order], channels[order])
+def flag(answers: list[Answers], level: float) -> Answers:
+    """Return every row that a question flags once, the surest first.
+
+    Where several do, the channel of the smallest p tells why, the first of CHANNELS among equals.
+    """
+    found = [each.take(np.flatnonzero(each.adjusted <= level)) for each in answers]
+    joined = Answers(
+        *(np.concatenate([getattr(one, each.name) for one in found]) for each in fields(Answers))
+    )
+    joined = joined.take(np.lexsort((joined.channels, joined.p, joined.rows)))
+    first = np.flatnonzero(np.diff(joined.rows, prepend=-1))
+    surest = np.minimum.reduceat(joined.adjusted, first) if len(first) else joined.adjusted
+    joined = replace(joined.take(first), adjusted=surest)
+    return joined.take(np.lexsort((joined.rows, joined.adjusted)))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ml.core.errors import DataInvalid, RequestInvalid
 from ml.health.channels import UNLIKE, Scored, score_pool
 from ml.health.check import SAME, pool_sketches, sketch_sides
-from ml.health.conformal import Answers, answer, conformal_p, merge
+from ml.health.conformal import Answers, answer, conformal_p, flag
 from ml.health.explain import Explainer
 from ml.health.layout import Layout
 from ml.health.located import CHANNELS, Channel, FlaggedRow, LocatedRows
@@ -79,11 +79,12 @@ def locate_rows(
         answers.append(answer(rows, {"repeated": _p(pool, scored, "repeated")}))
         if not same:
             answers.append(answer(rows, {"copied": _p(pool, scored, "copied")}))
-    merged = merge(answers)
-    chosen, counts = _choose(merged, level, most)
+    chosen, counts = _choose(flag(answers, level), most)
     explainer = Explainer(pool, second, candidate, columns, places, scored, attributions, seed)
     explained, unexplained = explainer.explain(chosen)
     reasons += scored.reasons + unexplained + (SAME,) * same
+    if group is not None and len(np.unique(pool.groups[: pool.reference])) < 2:
+        reasons += ("the reference has one group only, which does not tell how groups differ",)
     return LocatedRows(
         total=second.rows,
         rows=pool.candidate,
@@ -136,9 +137,8 @@ def _p(pool: Pool, scored: Scored, channel: Channel) -> NDArray[np.float64]:
     return p * max(1.0, pool.candidate / pool.reference) if channel == "repeated" else p
 
 
-def _choose(answers: Answers, level: float, most: int) -> tuple[Answers, dict[Channel, int]]:
+def _choose(flagged: Answers, most: int) -> tuple[Answers, dict[Channel, int]]:
     """Return the flagged rows to list, and how many each channel flagged."""
-    flagged = answers.take(np.flatnonzero(answers.adjusted <= level))
     counts: dict[Channel, int] = {}
     kept = np.zeros(len(flagged.rows), dtype=bool)
     for place, channel in enumerate(CHANNELS):

@@ -7,9 +7,9 @@ from typing import Literal
 from ml.core.specs import Contract, Fraction, NotNegative
 from ml.health.report import Share
 
-Channel = Literal["distance", "cell", "classifier", "repeated", "copied"]
+Channel = Literal["cell", "distance", "classifier", "repeated", "copied"]
 # In the order in which one is named where several are equally sure.
-CHANNELS: tuple[Channel, ...] = ("repeated", "copied", "cell", "distance", "classifier")
+CHANNELS: tuple[Channel, ...] = ("cell", "distance", "classifier", "repeated", "copied")
 
 
 class Surprise(Contract):

@@ -19,6 +19,8 @@ LEAST_TAIL = 5
 # A heavier tail than this has no variance, and cannot be told from outliers.
 HEAVIEST = 0.5
 LEAST_SHARE = 1e-300
+# The scale of a tail of too few values, as a share of the column's width.
+SPAN = 0.1
 FOLDS = 5
 Sampled = tuple[NDArray[np.float64], Hashes, NDArray[np.bool_]]
 
@@ -49,9 +51,9 @@ def fit_tail(known: NDArray[np.float64]) -> Tail:
     start = float(np.quantile(known, 1.0 - TAIL, method="inverted_cdf"))
     excess = known[known > start] - start
     if len(excess) < LEAST_TAIL:
-        # Too few lie beyond to tell: the farther ones are measured by the column's spread.
+        # Too few lie beyond to tell: what is farther is measured by how wide the column is.
         width = float(known[-1] / 2 - known[0] / 2) * 2.0
-        scale = width / len(known) ** 0.5 or max(abs(start), 1.0) * 1e-6
+        scale = SPAN * width or abs(start) or 1.0
         return Tail(float(known[-1]), 1.0 / len(known), scale, 0.0)
     mean, variance = float(excess.mean()), float(excess.var())
     ratio = mean * mean / variance if variance > 0 else 1.0
@@ -186,7 +188,9 @@ def fit_surprises(pool: Pool, *, grouped: bool) -> tuple[Columns, Surprises]:
     if grouped:
         _, fold = np.unique(pool.groups[:first], return_inverse=True)
     fold = fold % FOLDS
-    surprises = np.concatenate([columns.surprises(*own), columns.surprises(*others)], axis=1)
+    # What cannot be held out is as surprising as can be, and so helps to flag nothing.
+    unknown = np.full((len(columns.names), first), np.inf)
+    surprises = np.concatenate([unknown, columns.surprises(*others)], axis=1)
     for number in range(FOLDS):
         held = np.flatnonzero(fold == number)
         rest = np.flatnonzero(fold != number)

@@ -94,6 +94,42 @@ def test_repeated_rows_and_rows_copied_from_the_reference_are_told_apart():
     }
 
 
+def test_a_larger_table_repeats_more_rows_by_chance():
+    import pandas as pd
+
+    def make(seed, rows):
+        draw = np.random.default_rng(seed)
+        return pd.DataFrame({"a": draw.integers(0, 200, rows), "b": draw.integers(0, 200, rows)})
+
+    # Without the correction 179 rows of this pair are called repeated.
+    assert locate_rows(make(2, 300), make(3, 3000), attributions=False).found == {}
+
+
+def test_categories_of_other_groups_are_usual_where_rows_come_in_groups():
+    import pandas as pd
+
+    draw = np.random.default_rng(1)
+
+    def make(first):
+        day = np.repeat(np.arange(first, first + 40), 10)
+        return pd.DataFrame(
+            {"day": day, "crew": np.char.add("crew", day.astype(str)), "x": draw.random(400)}
+        )
+
+    reference, candidate = make(0), make(40)
+    assert locate_rows(reference, candidate, group="day", attributions=False).found == {}
+    plain = [frame.drop(columns="day") for frame in (reference, candidate)]
+    assert sum(locate_rows(*plain, attributions=False).found.values()) > 200
+
+
+def test_one_group_tells_nothing_of_others():
+    reference, candidate = make_frame(1).assign(day=1), make_frame(2).assign(day=2)
+    candidate["price"] += 5.0
+    located = locate_rows(reference, candidate, group="day")
+    assert located.flagged == ()
+    assert "one group only" in located.reasons[-1]
+
+
 def test_the_reference_itself_has_no_copies():
     located = locate_rows(make_frame(1), make_frame(1))
     assert located.flagged == ()
