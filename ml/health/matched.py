@@ -9,8 +9,9 @@ from ml.health.report import Share
 class Match(Contract):
     """Tell a kind of damage that a report resembles.
 
-    ``distance`` is that of the nearest signature of the kind, in the widths of a likeness;
-    ``confidence`` how probable the kind is, where every other report is of no known kind.
+    ``distance`` is that of the nearest signature of the kind, in widths of a likeness, shortened
+    where the kind has few of them; ``confidence`` how probable the kind is, where every other
+    report is of no known kind.
     """
 
     kind: str

@@ -24,6 +24,9 @@ FORMAT = "mlmatrix-health-signatures"
 BUNDLED = Path(__file__).with_name("signatures.json")
 # A kind is judged by so many of its signatures, the nearest ones.
 NEAREST = 5
+# Of fewer signatures the nearest lies further off, by the root of this degree of their number
+# (Loftsgaarden and Quesenberry 1965): about as many directions as tell kinds apart.
+DIRECTIONS = 10
 # What resembles a kind less than this is no match.
 LEAST_CONFIDENCE = 0.05
 KindName = Annotated[str, Field(min_length=1, max_length=120)]
@@ -54,13 +57,17 @@ class Signatures(Contract):
 
 @dataclass(frozen=True)
 class Base:
-    """Hold what was learnt, and where its signatures lie in the space of distances."""
+    """Hold what was learnt, and where its signatures lie in the space of distances.
+
+    ``usual`` is the median number of signatures of a kind.
+    """
 
     learnt: Signatures
     metric: Metric
     points: NDArray[np.float64]
     width: float
     unknown: float
+    usual: float
 
     @classmethod
     def of(cls, learnt: Signatures) -> Base:
@@ -73,12 +80,19 @@ class Base:
             )
         known = np.array([one.values for one in learnt.signatures], dtype=np.float64)
         metric = learn_metric(known, [one.kind for one in learnt.signatures])
-        return cls(learnt, metric, metric.project(known), learnt.width, learnt.unknown)
+        _, counts = np.unique([one.kind for one in learnt.signatures], return_counts=True)
+        usual = float(np.median(counts))
+        return cls(learnt, metric, metric.project(known), learnt.width, learnt.unknown, usual)
 
 
 @cache
 def _bundled() -> Base:
     return Base.of(read_signatures(BUNDLED))
+
+
+def like(distances: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+    """Return the mean likeness of signatures at these distances, over the last axis."""
+    return np.asarray(np.exp(-((distances / width) ** 2) / 2).mean(axis=-1))
 
 
 class Library:
@@ -117,25 +131,35 @@ class Library:
         if report.verdict == "healthy":
             return ()
         features = _aligned([signature_of(report)], self.learnt.features)
-        distances = self.distances(features)[0] / self._base.width
-        kinds = np.array([one.kind for one in (*self.learnt.signatures, *self._own)])
-        likeness, nearest = {}, {}
-        for kind in self.kinds:
-            near = np.sort(distances[kinds == kind])[:NEAREST]
-            likeness[kind] = float(np.exp(-(near**2) / 2).mean())
-            nearest[kind] = float(near[0])
+        nearest = {kind: near[0] for kind, near in self.nearest(features).items()}
+        likeness = {kind: like(near, self._base.width) for kind, near in nearest.items()}
         total = sum(likeness.values()) + self._base.unknown
         found = [
-            Match(kind=kind, distance=nearest[kind], confidence=likeness[kind] / total)
+            Match(
+                kind=kind,
+                distance=float(nearest[kind][0] / self._base.width),
+                confidence=float(likeness[kind] / total),
+            )
             for kind in sorted(likeness, key=lambda kind: (-likeness[kind], kind))
         ]
         return tuple(one for one in found[:most] if one.confidence >= LEAST_CONFIDENCE)
 
-    def distances(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the distances of features [n, f] from all signatures, one's own last."""
+    def nearest(self, features: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Return the distances of features [n, f] from each kind's NEAREST signatures, [n, k].
+
+        Those of a kind of which few signatures are known are shortened to what they would be
+        among as many as a shipped kind has.
+        """
         points = self._base.metric.project(features)
         squares = (points**2).sum(axis=1)[:, None] + (self._points**2).sum(axis=1)
-        return np.asarray(np.sqrt(np.maximum(squares - 2 * points @ self._points.T, 0.0)))
+        distances = np.sqrt(np.maximum(squares - 2 * points @ self._points.T, 0.0))
+        kinds = np.array([one.kind for one in (*self.learnt.signatures, *self._own)])
+        found = {}
+        for kind in self.kinds:
+            near = np.sort(distances[:, kinds == kind], axis=1)
+            few = max(1.0, self._base.usual / near.shape[1])
+            found[kind] = near[:, :NEAREST] / few ** (1 / DIRECTIONS)
+        return found
 
     def add(self, name: str, report: HealthReport) -> Signature:
         """Name the incident that a report shows, and write it to the file of one's own.

@@ -186,6 +186,19 @@ def test_an_incident_of_ones_own_is_matched_from_its_file(tmp_path):
     assert {k: v for k, v in named.items() if v} == pytest.approx(signature_of(report))
 
 
+def test_a_single_incident_is_as_near_as_one_of_many_would_be(tmp_path):
+    library = Library(tmp_path / "incidents.json")
+    library.add("once", make_report(REPEATED, findings=REPEATS))
+    points = np.zeros((1, len(library.learnt.features)))
+    own = library.nearest(points)["once"]
+    for _ in range(4):
+        library.add("four times", make_report(REPEATED, findings=REPEATS))
+    four = library.nearest(points)["four times"]
+    assert own.shape == (1, 1)
+    assert four.shape == (1, 4)
+    assert four[0] == pytest.approx(own[0, 0] * 4**0.1)
+
+
 def test_what_is_no_incident_or_no_file_is_refused_in_one_line(tmp_path):
     report = make_report(REPEATED, findings=REPEATS)
     with pytest.raises(RequestInvalid, match="no file to write the incident"):
