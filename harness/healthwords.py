@@ -36,7 +36,12 @@ def describe_check(check: HealthCheck) -> list[str]:
     lines += _describe_evidence(check)
     if check.reasons:
         lines += ["", "why:", *(f"  {reason}" for reason in check.reasons)]
-    return lines + _describe_findings(check)
+    return [make_printable(line) for line in lines + _describe_findings(check)]
+
+
+def make_printable(text: str) -> str:
+    """Return a text in which nothing moves a terminal's cursor; a column's name may be any."""
+    return "".join(each if each.isprintable() else "\ufffd" for each in text)
 
 
 def _describe_findings(check: HealthCheck) -> list[str]:
@@ -79,7 +84,7 @@ def explain_verdict(check: HealthCheck, expected: str, page: str | None) -> list
         lines += [_cut(reason) for reason in check.reasons[:DIMENSIONS_TOLD]]
     if page is not None:
         lines.append(f"page: {page}")
-    return lines
+    return [make_printable(line) for line in lines]
 
 
 def is_significant(check: HealthCheck, dimension: Dimension) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from harness.checking import check_tables
 from harness.health_marker import VERDICTS, read_health_marker, read_verdicts
-from harness.healthwords import describe_check, explain_verdict, headline
+from harness.healthwords import describe_check, explain_verdict, headline, make_printable
 from harness.report.files import replace_file
 from harness.report.healthsite import place_check
 from harness.reporter import CHECKED, SETTINGS
@@ -149,7 +149,7 @@ class HealthChecks:
         lines = "\n".join([*describe_check(check), "", f"page: {shown}"])
         self._node.add_report_section("call", "data health", lines)
         line = f"{headline(check)}: {check.names[1]} against {check.names[0]}, {shown}"
-        self._node.user_properties.append((CHECKED, line))
+        self._node.user_properties.append((CHECKED, make_printable(line)))
         return shown
 
 

@@ -121,7 +121,7 @@ def _write_ends(one: Distribution) -> tuple[str, str]:
         return "", ""
     first, last = one.bars[0], one.bars[-1]
     low = f"< {_write_value(first.high, one.kind)}" if first.low is None else ""
-    high = f"> {_write_value(last.low, one.kind)}" if last.high is None else ""
+    high = f"≥ {_write_value(last.low, one.kind)}" if last.high is None else ""
     return (
         low or first.label or _write_value(first.low, one.kind),
         high or last.label or _write_value(last.high, one.kind),

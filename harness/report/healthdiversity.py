@@ -12,6 +12,8 @@ COLUMNS = 8
 PATTERNS = 10
 # A change of less than this share of the reference's measure is not marked.
 MARKED = 0.1
+# Nor is one of a column told that is less than this.
+TOLD = 0.05
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def build_diversity(found: Diversity) -> DiversityPart:
     of_columns.sort(key=lambda one: (-_loss(one), one.column or "", one.name))
     return DiversityPart(
         whole=tuple(_build_line(one) for one in found.measures if one.column is None),
-        columns=tuple(_build_line(one) for one in of_columns[:COLUMNS] if _loss(one) > 0),
+        columns=tuple(_build_line(one) for one in of_columns[:COLUMNS] if _loss(one) >= TOLD),
         patterns=tuple(_build_pattern(one) for one in found.lost[:PATTERNS]),
         lost=found.lost_patterns,
         reasons=tuple(text[:1].upper() + text[1:] for text in found.reasons),

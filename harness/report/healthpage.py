@@ -183,7 +183,7 @@ def _build_dimension(check: HealthCheck, each: Dimension) -> DimensionRow:
     if each.p is None:
         state, word = "unavailable", "not judged"
     elif not significant:
-        state, word = "passed", "by chance"
+        state, word = "passed", "not significant"
     elif each.name in check.losses:
         state, word = "failed", "loss"
     else:

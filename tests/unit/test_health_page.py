@@ -20,7 +20,7 @@ def test_a_dimension_is_a_loss_a_change_or_chance_with_its_bar():
     page = build_health_page(make_check())
     rows = {row.name: row for row in page.dimensions}
     assert [row.word for row in page.dimensions] == ["changed", "changed", "loss"] + 5 * [
-        "by chance"
+        "not significant"
     ]
     assert rows["diversity"].effect_bar == 80.0
     assert rows["diversity"].null_bar == 20.0
@@ -38,7 +38,7 @@ def test_a_dimension_is_a_loss_a_change_or_chance_with_its_bar():
 
 def test_nothing_of_a_healthy_check_is_told_as_changed():
     page = build_health_page(make_check("healthy", schema_differences=()))
-    assert {row.word for row in page.dimensions} == {"by chance"}
+    assert {row.word for row in page.dimensions} == {"not significant"}
     assert page.changes == ()
     assert page.matches is None
     assert page.tone == "good"
@@ -53,7 +53,7 @@ def test_a_histogram_stands_on_its_axis_and_parts_what_lies_beyond():
     assert bars[1] == f"M{width + 6:g} {HEIGHT}V0H{2 * width + 6:g}V{HEIGHT}"
     assert figure.after.count("M") == 3
     assert figure.after.endswith(f"V{HEIGHT}")
-    assert figure.ends == ("< 1", "> 3")
+    assert figure.ends == ("< 1", "≥ 3")
     assert figure.facts == (("median", "1.5 → 2.25", True), ("missing", "0 % → 25 %", True))
 
 
@@ -123,6 +123,13 @@ def test_an_explanation_is_short_enough_that_pytest_cuts_nothing_off(column):
     assert len(lines) <= 8
     assert sum(map(len, lines)) <= 640
     assert any(line.startswith(f"diversity 20, a loss: {column}"[:60]) for line in lines)
+
+
+def test_a_name_cannot_move_the_terminal():
+    check = make_check(column="a\x1b[2Jb\nc")
+    for lines in (describe_check(check), explain_verdict(check, "healthy", None)):
+        assert any("a\ufffd[2Jb\ufffdc" in line for line in lines)
+        assert all(line.isprintable() for line in lines)
 
 
 @pytest.mark.parametrize(
