@@ -118,7 +118,7 @@ def _statistical(reference: Sketch, candidate: Sketch, pool: Pool) -> list[Measu
     found = [
         measured("effective values", exp(one[column.name]), exp(two[column.name]), column.name)
         for column in reference.layout.columns
-        if column.kind != "text"
+        if column.name in one and column.kind != "text"
     ]
     scores = score_rows(pool).values
     if scores.shape[1] > 1 and min(pool.reference, pool.candidate) > 1:
@@ -179,6 +179,8 @@ def _semantic(
     rows = [sampled_rows(side, TEXTS) for side in sides]
     places = [side.places[:TEXTS] for side in sides]
     for name, given in embeddings.items():
+        if not isinstance(given, tuple | list) or len(given) != 2:
+            raise _misfit(name, f"one {type(given).__name__}")
         one, two = (
             _embedded(name, vectors, side, table, where)
             for vectors, side, table, where in zip(given, sides, tables, places, strict=True)

@@ -49,9 +49,8 @@ def lost_patterns(
     """Return the patterns that the candidate significantly lost, most expected first.
 
     Categories are counted in both whole tables, fifths of numbers and combinations in their
-    sampled rows. A combination
-    of a level that is lost itself is none. Together they keep LEVEL by Bonferroni's rule over the
-    patterns frequent enough to be significant (Tarone 1990).
+    sampled rows. A combination of a level that is lost itself is none. Together they keep LEVEL
+    by Bonferroni's rule over the patterns frequent enough to be significant (Tarone 1990).
     """
     levels = _levels(reference, candidate)
     gone = {(each.columns[0], each.values[0]) for each in levels if not each.candidate}

@@ -7,6 +7,7 @@ from ml.health.diversity_report import Diversity
 from ml.health.measures import MEASURES
 from ml.health.patterns import LEVEL
 from ml.health.semantic import compare_meanings, unit_rows
+from ml.health.sketching import sketch_table
 
 pytestmark = pytest.mark.unit
 WORDS = np.array(
@@ -100,8 +101,6 @@ def test_a_level_and_a_combination_that_are_gone_are_told():
 
 
 def test_a_sketch_tells_what_it_can_by_its_hashed_words():
-    from ml.health.sketching import sketch_table
-
     reference = make_frame(1, words=12)
     candidate = make_frame(2, words=3)
     found = measure_diversity(sketch_table(reference), candidate)
@@ -124,6 +123,11 @@ def test_given_embeddings_are_those_of_the_sampled_rows():
     for bad in (spread[:10], spread[:, 0], np.full((600, 8), np.nan), np.zeros((600, 3))):
         with pytest.raises(RequestInvalid, match="embeddings picture do not fit"):
             measure_diversity(*frames, embeddings={"picture": (spread, bad)})
+    with pytest.raises(RequestInvalid, match="embeddings picture do not fit"):
+        measure_diversity(*frames, embeddings={"picture": spread})
+    sketch = sketch_table(frames[0])
+    with pytest.raises(RequestInvalid, match="rows of a table, and a sketch was given"):
+        measure_diversity(sketch, frames[1], embeddings={"picture": (spread, narrow)})
 
 
 def test_orthogonal_vectors_are_as_many_as_their_vendi_score():
@@ -166,6 +170,10 @@ def test_tables_without_rows_or_columns_in_common_are_told():
     found = measure_diversity(frame, frame.rename(columns=str.upper))
     assert len(found.reasons) == 8
     assert {m.name for m in found.measures} == {"duplicates", "near-duplicates"}
+    empty = frame.assign(size=np.nan, city=None)
+    found = measure_diversity(empty, empty)
+    assert values_of(found, "effective values", "size") == (1.0, 1.0)
+    assert values_of(found, "duplicates") == (0.0, 0.0)
     found = measure_diversity(frame, frame.drop(columns="city"))
     assert found.reasons == ("the column city is not on both sides alike",)
     assert values_of(found, "coverage")[1] > 0.9
