@@ -159,3 +159,24 @@ def test_no_page_costs_no_session(project):
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["no pages of data health: jinja2 is not installed*"])
     assert len(list((project.path / "reports" / "health").glob("*.json"))) == 1
+
+
+def test_a_session_without_a_check_imports_nothing_for_it(pytester):
+    pytester.makepyfile(
+        """
+        def test_plain(record_property):
+            record_property("matrix", "of another")
+        """
+    )
+    pytester.makeconftest(
+        """
+        import sys
+
+        def pytest_unconfigure():
+            print("imported:", [name for name in sys.modules if "health" in name])
+        """
+    )
+    result = pytester.runpytest_subprocess("-q", "-s")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["imported: []"])
+    assert not (pytester.path / "reports").exists()
