@@ -59,6 +59,13 @@ def locate_rows(
             expected="between 0 and 1",
             received=str(level),
         )
+    if not 0 <= tolerance < 10:
+        raise RequestInvalid(
+            f"tolerance {tolerance} is no number of standard deviations",
+            field="tolerance",
+            expected="from 0 to 10",
+            received=str(tolerance),
+        )
     first, second, reasons = _shared_sides(reference, candidate, group, seed)
     pool = pool_sketches(first, second, tolerance=tolerance, seed=seed, most=LOOKED)
     columns, surprises = fit_surprises(pool, grouped=group is not None)

@@ -152,6 +152,7 @@ def test_a_column_that_one_table_lacks_is_left_out_and_named():
         locate_rows(make_frame(1)[["size"]], make_frame(2)[["city"]])
 
 
-def test_a_level_that_is_no_share_is_refused():
-    with pytest.raises(RequestInvalid, match="level 0"):
-        locate_rows(make_frame(1), make_frame(2), level=0)
+@pytest.mark.parametrize(("name", "value"), [("level", 0), ("level", 1.0), ("tolerance", -1.0)])
+def test_a_level_or_tolerance_that_is_none_is_refused(name, value):
+    with pytest.raises(RequestInvalid, match=f"{name} {value}"):
+        locate_rows(make_frame(1), make_frame(2), **{name: value})
