@@ -72,16 +72,18 @@ def locate_rows(
     places = place_rows(pool, seed)
     scored = score_pool(pool, places, surprises, grouped=group is not None, seed=seed)
     rows = second.places[: pool.candidate]
-    answers = [
-        answer(rows, {each: _p(pool, scored, each) for each in UNLIKE if each in scored.scores})
-    ]
     same = same_rows(first, second)
+    wholly = max(first.rows, second.rows) > LOOKED
+    unlike = [each for each in UNLIKE if each in scored.scores and not (wholly and each == "cell")]
+    answers = [answer(rows, {each: _p(pool, scored, each) for each in unlike})]
     scanned = pool.candidate
-    if max(first.rows, second.rows) > LOOKED:
-        found, scanned = answer_wholly(
-            reference, candidate, first, second, columns, surprises[:, : pool.reference], rows, same
+    if wholly:
+        own = surprises[:, : pool.reference]
+        found, scanned, unknown = answer_wholly(
+            reference, candidate, first, second, columns, own, same
         )
         answers += found
+        reasons += unknown
     else:
         answers.append(answer(rows, {"repeated": _p(pool, scored, "repeated")}))
         if not same:

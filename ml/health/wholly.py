@@ -13,6 +13,8 @@ from ml.health.scan import Known, Scan, can_be_scanned, know_rows, summarise, su
 from ml.health.sketch import Sketch
 from ml.health.surprise import Columns, Surprises
 
+EVERY = 2**64 - 1
+
 
 def answer_wholly(
     reference: Any,
@@ -21,15 +23,13 @@ def answer_wholly(
     second: Sketch,
     columns: Columns,
     own: Surprises,
-    looked: NDArray[np.int64],
     same: bool,
-) -> tuple[list[Answers], int]:
-    """Return what is found of all rows that can be scanned, and how many these are.
+) -> tuple[list[Answers], int, tuple[str, ...]]:
+    """Return what is found of all rows that can be scanned, their number, and what is not known.
 
     ``own`` are the surprises of the reference's pooled rows, by columns fitted without them.
-    Cells are asked of rows other than those ``looked`` at already. Of a sketch only its sampled
-    rows are there, and repeats and copies are known up to its limit. Where both tables hold the
-    ``same`` rows, copies are not asked for.
+    Of a sketch only its sampled rows are there, and repeats and copies are known up to its limit.
+    Where both tables hold the ``same`` rows, copies are not asked for.
     """
     layout = columns.layout
     usual, sums = _reference_scores(first, columns, own)
@@ -42,10 +42,7 @@ def answer_wholly(
         rows, hashes = second.places, second.sample.hashes
         greatest, total = summarise(surprises_of(columns, second.sample))
         there = Known(second.distinct, second.repeats, second.limit)
-    answers = []
-    rest = ~np.isin(rows, looked)
-    if rest.any():
-        answers.append(answer(rows[rest], {"cell": conformal_p(usual, greatest[rest])}))
+    answers = [answer(rows, {"cell": conformal_p(usual, greatest)})]
     chance = _Chance(known, first.sample.hashes[: len(sums)], sums)
     # Of more rows more are repeated by chance, in proportion at most.
     larger = max(1.0, second.rows / first.rows)
@@ -57,7 +54,12 @@ def answer_wholly(
     if told.any() and not same:
         p = chance.p(known.counts(hashes[told]) > 0, total[told])
         answers.append(answer(rows[told], {"copied": p}))
-    return answers, len(rows)
+    return answers, len(rows), _unknown("repeats", there) + _unknown("copies", known)
+
+
+def _unknown(name: str, known: Known) -> tuple[str, ...]:
+    share = known.limit / EVERY
+    return (f"{name} are told of {share:.0%} of the rows only",) if share < 1 else ()
 
 
 def _reference_scores(first: Sketch, columns: Columns, own: Surprises) -> tuple[Values, Values]:
