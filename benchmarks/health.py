@@ -2,10 +2,11 @@
 
 ``python benchmarks/health.py`` prints one table a part: ``healthy`` pairs of tables, which are
 random halves of real ones, and which nobody should call different; pairs parted by whole groups
-of rows; ``damage`` of thirteen kinds in three severities, see ``benchmarks/damage.py``; and the
-``cost`` in rows a second, processor time and memory, each measured in a process of its own. Real
-tables are those of ``benchmarks/tables.py``. Every part has its targets, and the exit code is 1
-where one is missed.
+of rows; ``damage`` of thirteen kinds in three severities, see ``benchmarks/damage.py``; the
+damaged ``rows`` that are located; the ``signatures`` by which a kind of damage is told; what is
+measured of ``diversity``; and the ``cost`` in rows a second, processor time and memory, each
+measured in a process of its own. Real tables are those of ``benchmarks/tables.py``. Every part
+has its targets, and the exit code is 1 where one is missed.
 
 ``--seed`` gives other pairs and other damage; ``--pairs`` is the number of healthy pairs a
 dataset, ``--repeats`` of damaged ones a dataset, kind and severity; ``--quick`` is a look at a
@@ -29,7 +30,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from damage import KINDS, SEVERITIES, Others, damage
+from diversity import show_diversity
 from health_cost import show_cost
+from health_rows import show_rows
+from signatures import show_signatures
 from tables import load_frames
 
 from ml.core.seeding import stream
@@ -38,7 +42,7 @@ from ml.health.check import check
 ALPHA = 0.02
 ROWS = 2000
 LEAST = 1000
-PARTS = ("healthy", "groups", "damage", "cost")
+PARTS = ("healthy", "groups", "damage", "rows", "signatures", "diversity", "cost")
 Frames = dict[str, tuple[pd.DataFrame, np.ndarray | None]]
 
 
@@ -202,12 +206,18 @@ def main() -> int:
     warnings.simplefilter("ignore")
     bench, parts = Bench(options), options.parts.split(",")
     print(f"seed {options.seed}, alpha {ALPHA}")
-    frames = load_frames() if {"healthy", "groups", "damage"} & set(parts) else {}
+    frames = load_frames() if set(parts) - {"cost"} else {}
     healthy = show_healthy(bench, frames) if "healthy" in parts else []
     if "groups" in parts:
         show_groups(bench, frames)
     if "damage" in parts:
         show_damage(bench, frames, healthy)
+    if "rows" in parts:
+        show_rows(bench, frames)
+    if "signatures" in parts:
+        show_signatures(bench, frames)
+    if "diversity" in parts:
+        show_diversity(bench, frames)
     if bench.seconds:
         # The first one imports what the others use.
         spent = np.quantile(bench.seconds[1:] or bench.seconds, [0.5, 0.99])

@@ -1,4 +1,4 @@
-"""Measure what sketches and checks of large tables cost, each in a process of its own."""
+"""Measure what large tables cost: sketch, check, located rows; each in a process of its own."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def measure(work: str, *paths: Path) -> dict[str, Any]:
 
 
 def show_cost(bench: Any, folder: Path) -> None:
-    """Print what a sketch of 1M and 10M rows, and a check of 1M against 1M cost."""
+    """Print what a sketch of 1M and 10M rows, a check and located rows of 1M against 1M cost."""
     quick = bench.options.quick
     sizes = (100_000, 1_000_000) if quick else (1_000_000, 10_000_000)
     print(f"\n## Cost: {FLOATS + CATEGORIES} columns, one thread\n")
@@ -75,6 +75,12 @@ def show_cost(bench: Any, folder: Path) -> None:
     _line(
         f"check of {sizes[0]:,} against {sizes[0]:,} rows", found, f"{sizes[0] / found['cpu']:,.0f}"
     )
+    rows_found = measure("locate", folder / f"{sizes[0]}.parquet", path)
+    _line(
+        f"rows located of {sizes[0]:,} against {sizes[0]:,}",
+        rows_found,
+        f"{sizes[0] / rows_found['cpu']:,.0f}",
+    )
     bench.judge(speed >= 1e6, "a sketch of 10M rows: a million rows a processor second at least")
     bench.judge(peaks[-1] <= 600, "the peak at 10M rows: 600 MB at most")
     bench.judge(peaks[-1] <= 1.2 * peaks[0], "the peak at 10M rows: 1.2 times that at 1M at most")
@@ -90,13 +96,16 @@ def _work(work: str, paths: list[str]) -> dict[str, Any]:
     import resource
 
     from ml.health.check import check
+    from ml.health.locate import locate_rows
     from ml.health.sketching import sketch_table
 
     started, spent = time.perf_counter(), time.process_time()
     if work == "sketch":
         sketch_table(paths[0])
-    else:
+    elif work == "check":
         check(*paths)
+    else:
+        locate_rows(*paths)
     return {
         "wall": time.perf_counter() - started,
         "cpu": time.process_time() - spent,

@@ -45,7 +45,8 @@ class Cell:
     """Hold what one cell runs; ``is_baseline`` marks a model that is itself the baseline.
 
     A cell that distils has ``teachers``, and ``model`` is their student. One that sweeps has
-    ``sweep``, and ``model`` is its first trial.
+    ``sweep``, and ``model`` is its first trial. ``seeded_as`` is the name that the seed comes
+    from where datasets are compared that are versions of one, else their own.
     """
 
     dataset: str
@@ -65,6 +66,7 @@ class Cell:
     runtime: RuntimeSpec = field(default_factory=RuntimeSpec)
     resources: Resources = Resources()
     sweep: SweepSpec | None = None
+    seeded_as: str | None = None
 
     @property
     def id(self) -> str:
@@ -74,7 +76,8 @@ class Cell:
     @property
     def seed(self) -> int:
         """Return the seed, from the dataset's name alone: all its cells share their splits."""
-        digest = hashlib.blake2b(self.dataset.encode(), digest_size=8).digest()
+        name = self.seeded_as or self.dataset
+        digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
         return int.from_bytes(digest, "big") >> 1
 
     def expected_failure(self, gate: str, cell: str | None = None) -> str | None:

@@ -22,7 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _data(given[1:])
     parser = argparse.ArgumentParser(prog="mlmatrix", description="pytest for models")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("data", help="list, show, describe and materialise datasets")
+    commands.add_parser(
+        "data", help="list, show, describe and materialise datasets; check and sketch tables"
+    )
     frameworks = commands.add_parser(
         "frameworks", help="what is installed, and does it train a tiny model"
     )
@@ -93,6 +95,14 @@ def _why(cell: str, reports: Path, arguments: list[str] | None) -> int:
 
 
 def _data(arguments: list[str]) -> int:
+    if arguments[:1] in (["check"], ["sketch"]):
+        from harness.data_command import main as check_data
+
+        return check_data(arguments)
+    if arguments[:1] == ["recommend"]:
+        from harness.recommend_command import main as recommend
+
+        return recommend(arguments)
     # The data room lies beyond the wall: it is a process of its own, reached by its arguments.
     return subprocess.call([sys.executable, "-m", "ml.datasets", *arguments])  # noqa: S603
 

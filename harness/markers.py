@@ -34,6 +34,10 @@ MATRIX_LINE = (
     "matrix(task=…, mode=…, framework=…, dataset=…, algorithm=…): run the test once per cell "
     "that matches; each argument is a name or a list of names, and may be left out"
 )
+HEALTH_LINE = (
+    "matrix_health(candidate=…, reference=…, group=…, tolerance=…, alpha=…, seed=…, verdict=…): "
+    "what the fixture matrix_health checks unless its call says otherwise"
+)
 
 
 class MatrixMarker(NamedTuple):
@@ -54,6 +58,7 @@ def register_markers(config: pytest.Config) -> None:
     for name, meaning in {**TRACKS, **CELL_MARKS}.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
     config.addinivalue_line("markers", MATRIX_LINE)
+    config.addinivalue_line("markers", HEALTH_LINE)
 
 
 def read_marker(mark: pytest.Mark) -> MatrixMarker:

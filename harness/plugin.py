@@ -23,6 +23,7 @@ from harness.reporter import (
 )
 
 if TYPE_CHECKING:
+    from harness.matrix_health import HealthChecks
     from harness.options import Settings
     from harness.session import CellRun, MatrixSession
 
@@ -156,13 +157,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Refuse tests without exactly one track, before `-m` can leave them out in silence."""
+    """Refuse tests without exactly one track, before `-m` can leave them out in silence.
+
+    So are tests whose marker `matrix_health` would go unheard.
+    """
     report = yield
     strict = collector.config.stash[SETTINGS].strict_tracks
-    wrong = []
+    wrong, unheard = [], []
     for item in report.result or ():
         if isinstance(item, pytest.Item):
             names = names_of(item)
+            if "matrix_health" in names and "matrix_health" not in getattr(
+                item, "fixturenames", ()
+            ):
+                unheard.append(f"  {item.nodeid}")
             tracks = tracks_of(names)
             if len(tracks) != 1 and (strict or "matrix" in names):
                 wrong.append(f"  {item.nodeid}: {' and '.join(tracks) or 'none'}")
@@ -171,6 +179,13 @@ def pytest_make_collect_report(
         report.longrepr = (
             f"every test needs exactly one track marker of {', '.join(TRACKS)}; "
             "these have another number:\n" + "\n".join(wrong)
+        )
+        report.result = []
+    elif unheard:
+        report.outcome = "failed"
+        report.longrepr = (
+            "these tests have the matrix_health marker but do not ask for the fixture "
+            "`matrix_health`:\n" + "\n".join(unheard)
         )
         report.result = []
     return report
@@ -253,6 +268,14 @@ def cell(request: pytest.FixtureRequest) -> CellRun:
             pytest.fail(f"{framework} is required, but {reason}", pytrace=False)
         pytest.skip(f"{framework} is not available: {reason}")
     return handle
+
+
+@pytest.fixture
+def matrix_health(request: pytest.FixtureRequest) -> HealthChecks:
+    """Check tables: ``matrix_health("new.parquet", against="old.parquet")`` returns the report."""
+    from harness.matrix_health import HealthChecks
+
+    return HealthChecks(request)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -27,6 +27,7 @@ SETTINGS = pytest.StashKey[Settings]()
 HELD = pytest.StashKey[int]()
 CLUSTER = pytest.StashKey[dict[str, float]]()
 FACTS = "mlmatrix"
+CHECKED = "matrix_health"
 RUN_INPUT = "mlmatrix_run"
 REASON_CHARACTERS = 4000
 
@@ -215,6 +216,11 @@ class Reporter:
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Write how a cell's test ended, and say now and then how far the matrix is."""
+        for name, line in report.user_properties:
+            if name == CHECKED:
+                from harness.checks_reporter import follow_check
+
+                follow_check(self._config, self._config.stash[SETTINGS].reports, str(line))
         facts = getattr(report, FACTS, None)
         # A test that pytest-rerunfailures repeats has not ended; its record tells of the attempt.
         if (

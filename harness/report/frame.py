@@ -24,6 +24,7 @@ NAVIGATION = (
     ("algorithms.html", "Algorithms"),
     ("frameworks.html", "Frameworks"),
     ("compare.html", "Compare"),
+    ("health.html", "Data health"),
 )
 
 
@@ -42,7 +43,9 @@ def render(template: str, page: object, *, here: str, root: str = "", **more: An
             remedy="pip install 'pytest-mlmatrix[report]'",
         ) from problem
     found = _make_environment().get_template(template)
-    return found.render(page=page, here=here, root=root, navigation=NAVIGATION, **more)
+    return found.render(
+        **{"page": page, "here": here, "root": root, "navigation": NAVIGATION} | more
+    )
 
 
 def link_cell(cell: str) -> str:
@@ -70,4 +73,6 @@ def _make_environment() -> Environment:
     environment.filters["cell_link"] = link_cell
     # dump_json escapes what could end the script element that it is written into.
     environment.filters["embed"] = lambda value: Markup(dump_json(value))  # noqa: S704
+    # What is handed to it is read from our own files.
+    environment.filters["own"] = lambda text: Markup(text)  # noqa: S704
     return environment

@@ -39,6 +39,7 @@ from harness.report.files import (
     write_data,
 )
 from harness.report.frame import render
+from harness.report.healthsite import write_checks
 from harness.report.heatmap import STEPS
 from harness.report.overview import build_overview, choose_summary
 from harness.report.pages import RunPage, build_run_page
@@ -143,6 +144,7 @@ def write_site(
         reports, [newest, *runs[1:]], sizes, _find_runs(site), list(_read_sweeps(site))
     )
     _write_pages(site, newest, listed, trends)
+    write_checks(reports)
     _remove_strays(site)
     return reports / PAGE
 

@@ -140,9 +140,9 @@ class ErrorInfo(Contract):
 
 
 class SampleInfo(Contract):
-    """Record which rows a cell used: all, a seeded ``random`` sample, or the ``newest``."""
+    """Record which rows a cell used: all, a seeded ``random`` sample, ``newest`` or ``first``."""
 
-    method: Literal["all", "random", "newest"]
+    method: Literal["all", "random", "newest", "first"]
     rows: PositiveInt
     rows_total: PositiveInt
     rows_sha256: str

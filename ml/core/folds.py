@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -83,6 +83,10 @@ def make_folds(request: SweepRequest, adapter: Adapter, table: Table) -> tuple[l
 def _inner_parts(request: SweepRequest, table: Table, outer: Split) -> list[tuple[Rows, Rows]]:
     rows = np.sort(np.concatenate([outer.train, outer.validation]))
     inner = table.take(rows)
+    if table.split.rule == "given":
+        # Which rows are tested is given, but not which of the others value a trial.
+        rule = table.split.model_copy(update={"rule": "random", "column": None})
+        inner = replace(inner, split=rule, group=None)
     seed = int(stream(request.seed, "sweep", "folds").integers(2**62))
     parts = []
     for fold in range(request.sweep.folds):

@@ -15,11 +15,13 @@ class SplitRule(Contract):
     """Say how rows are parted into train, validation and test.
 
     ``random`` is stratified by class where the task is a classification; ``time`` tests on
-    the newest rows by ``column``; ``group`` never parts the rows that share ``column``.
-    ``test_fraction`` is of all rows, ``validation_fraction`` of the rows left for training.
+    the newest rows by ``column``; ``group`` never parts the rows that share ``column``;
+    ``given`` tests on the rows whose ``column`` is ``test``, and trains on those where it is
+    ``train``. ``test_fraction`` is of all rows, and counts for nothing where they are given;
+    ``validation_fraction`` of the rows left for training.
     """
 
-    rule: Literal["random", "time", "group"] = "random"
+    rule: Literal["random", "time", "group", "given"] = "random"
     column: str | None = None
     test_fraction: Fraction = 0.25
     validation_fraction: Fraction = 0.15

@@ -40,8 +40,10 @@ class Split:
 def sample_rows(table: Table, limit: int, seed: int) -> tuple[Rows, SampleInfo]:
     """Choose at most ``limit`` rows of a table; return their ascending indices and the record.
 
-    All rows are taken if they fit. Else the split rule ``time`` takes the newest rows, and the
-    other rules a seeded random sample: plain for values, and for classes one that holds each
+    All rows are taken if they fit. Else the split rule ``time`` takes the newest rows; ``given``
+    takes the first test rows, half of the limit at most, and the first of the others, so that
+    tables whose test rows are the same are tested on the same ones; and the
+    other rules take a seeded random sample: plain for values, and for classes one that holds each
     class's share within rounding and keeps at least two rows of a class that has them (one,
     where it has one). Raises DataInvalid where ``limit`` has no room for that.
     """
@@ -50,6 +52,10 @@ def sample_rows(table: Table, limit: int, seed: int) -> tuple[Rows, SampleInfo]:
     if table.split.rule == "time":
         newest = np.argsort(_time(table), kind="stable")[table.rows - limit :]
         return _sample(table, "newest", np.sort(newest))
+    if table.split.rule == "given":
+        tested = np.flatnonzero(_group(table))[: max(1, limit // 2)]
+        others = np.flatnonzero(_group(table) == 0)[: limit - tested.size]
+        return _sample(table, "first", np.sort(np.concatenate([tested, others])))
     rng = stream(seed, "sample")
     if not table.classes:
         chosen = rng.permutation(table.rows)[:limit]
@@ -82,7 +88,7 @@ def split_rows(table: Table, seed: int, replicate: int, validation: bool = True)
     periods whose rows come nearest to the test fraction, replicate r's ends r half windows
     before the end, train is all before it and validation the newest part of train; rows of one
     period are never parted. ``group`` draws whole groups until no further one brings the rows
-    nearer to the fraction.
+    nearer to the fraction. ``given`` tests the same rows in every replicate.
 
     Validation is empty where the training rows are too few, or their groups or periods too
     large, to come nearer to its fraction than none does. Raises DataInvalid where train and
@@ -169,7 +175,24 @@ def _test_group(table: Table, seed: int, replicate: int) -> NDArray[np.bool_]:
     return _draw_groups(group, wanted, rng, at_least_one=True)
 
 
-_TEST_BY_RULE = {"random": _test_random, "time": _test_time, "group": _test_group}
+def _test_given(table: Table, seed: int, replicate: int) -> NDArray[np.bool_]:
+    test: NDArray[np.bool_] = _group(table) == 1
+    if test.all() or not test.any():
+        _refuse(
+            table,
+            expected="rows to train on and rows to test on",
+            received="test rows only" if test.all() else "no test rows",
+            remedy=f"write both 'train' and 'test' in the column {table.split.column!r}",
+        )
+    return test
+
+
+_TEST_BY_RULE = {
+    "random": _test_random,
+    "time": _test_time,
+    "group": _test_group,
+    "given": _test_given,
+}
 
 
 def _draw_random(
@@ -272,7 +295,7 @@ def _refuse(table: Table, *, expected: str, remedy: str, received: str | None = 
 
 
 def _sample(
-    table: Table, method: Literal["all", "random", "newest"], rows: Rows
+    table: Table, method: Literal["all", "random", "newest", "first"], rows: Rows
 ) -> tuple[Rows, SampleInfo]:
     digest = hashlib.sha256(_little_endian(rows)).hexdigest()
     return rows, SampleInfo(

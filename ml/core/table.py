@@ -19,7 +19,8 @@ class Table:
     int64 class indices into ``classes`` for a classification, else float64; it has no missing
     value. ``time`` (int64, in periods) is set when the split rule is ``time``, rows then
     standing in time order; ``series`` (int32) says which series a row belongs to; ``group``
-    (int64) is set when the split rule is ``group``. ``season`` and
+    (int64) is set when the split rule is ``group``, or ``given``: then 1 in the test rows, else 0.
+    ``season`` and
     ``horizon`` are in periods. ``window`` names the features that are the target's past values,
     from the oldest on.
 

@@ -46,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mlmatrix data", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="mlmatrix data",
+        description=__doc__,
+        epilog="Further commands: check, sketch and recommend; each has a --help of its own.",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     describe = commands.add_parser("describe", help="propose a descriptor for a file")
     describe.add_argument("file", type=Path)

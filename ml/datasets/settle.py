@@ -25,6 +25,7 @@ from ml.datasets.fingerprint import content_sha256
 from ml.datasets.periods import calendar_features, lagged, parse_periods
 
 ABOVE = ("no", "yes")
+PARTS = ("train", "test")
 LARGEST_TARGET = 1e150
 
 
@@ -80,7 +81,7 @@ def settle(columns: Columns, rules: Rules) -> Table:
 
     Rows without a target, or with a label outside ``classes``, are left out; an infinite number
     and one beyond float64 count as missing. The column of a
-    ``time`` or ``group`` split is no feature, the series column is a categorical one; a
+    ``time``, ``group`` or ``given`` split is no feature, the series column is a categorical one; a
     forecast gains calendar features and lags. Every other column is numeric where all its
     values are numbers, else categorical, unless the rules name its kind. Raises DataInvalid.
     """
@@ -99,6 +100,8 @@ def settle(columns: Columns, rules: Rules) -> Table:
     if rules.split.rule == "group":
         name = str(rules.split.column)
         group = _complete(_codes(columns[name], rules, name)[0], rules, name, rows).astype(np.int64)
+    if rules.split.rule == "given":
+        group = _given(columns[str(rules.split.column)], rules, rows)
     numeric, categorical = _features(columns, rules, rows + 1)
     series = None
     if rules.forecast is not None and time is not None:
@@ -164,6 +167,21 @@ def _complete(
             remedy="mend the value, or leave the row out",
         )
     return codes
+
+
+def _given(column: RawColumn, rules: Rules, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return 1 for each row that is to be tested on, 0 for those that train."""
+    for row, part in zip(rows, column, strict=True):
+        if part not in PARTS:
+            raise DataInvalid(
+                f"{_where(rules, str(rules.split.column))}, row {int(row) + 1} is of no part",
+                code="part_unknown",
+                field="split.column",
+                expected="train or test in every row",
+                received=describe(part),
+                remedy="mend the value, or leave the row out",
+            )
+    return np.array([PARTS.index(part) for part in column], dtype=np.int64)
 
 
 def _check_names(columns: Columns, rules: Rules) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import exp, inf
 from pathlib import Path
@@ -72,40 +73,66 @@ def check(
     Raises DataInvalid for a table that cannot be read or has no rows, Unavailable for a package
     that is not installed, RequestInvalid for an argument that is not what it should be.
     """
-    if not 0.01 <= alpha < 1:
+    terms = Terms(tolerance, alpha, seed)
+    check_terms(terms)
+    first, second = sketch_sides(reference, candidate, group, seed)
+    return check_sketches(first, second, terms)
+
+
+def check_terms(terms: Terms) -> None:
+    """Raise RequestInvalid for terms that no check can be made on."""
+    if not 0.01 <= terms.alpha < 1:
         raise RequestInvalid(
-            f"alpha {alpha} cannot be told by 199 permutations",
+            f"alpha {terms.alpha} cannot be told by 199 permutations",
             field="alpha",
             expected="a share from 0.01 to 1",
-            received=str(alpha),
+            received=str(terms.alpha),
         )
-    if not 0 <= tolerance < 10:
+    if not 0 <= terms.tolerance < 10:
         raise RequestInvalid(
-            f"tolerance {tolerance} is no number of standard deviations",
+            f"tolerance {terms.tolerance} is no number of standard deviations",
             field="tolerance",
             expected="from 0 to 10",
-            received=str(tolerance),
+            received=str(terms.tolerance),
         )
-    first = _sketched(reference, None, group, seed)
-    if first.layout.group != group:
-        raise RequestInvalid(
-            "the reference's sketch was made with another group",
-            field="group",
-            expected=repr(first.layout.group),
-            received=repr(group),
-            remedy="make the sketch anew with that group, or check by the one that it has",
-        )
-    second = _sketched(candidate, first.layout, group, seed)
-    return check_sketches(first, second, Terms(tolerance, alpha, seed))
 
 
-def _sketched(table: Any, layout: Layout | None, group: str | None, seed: int) -> Sketch:
+def sketch_sides(
+    reference: Any, candidate: Any, group: str | None, seed: int
+) -> tuple[Sketch, Sketch]:
+    """Return both tables' sketches by the reference's layout; see ``check`` for what they may be.
+
+    Raises RequestInvalid where a given sketch has another group or layout.
+    """
+    first = sketch_side(reference, None, group, seed)
+    return first, sketch_side(candidate, first.layout, group, seed)
+
+
+def sketch_side(
+    table: Any,
+    layout: Layout | None,
+    group: str | None,
+    seed: int,
+    tell: Callable[[int], None] | None = None,
+) -> Sketch:
+    """Return the sketch of one side of a check: of the candidate, where there is a ``layout``.
+
+    Raises RequestInvalid for a sketch that was made for another check.
+    """
     if isinstance(table, str | Path) and is_stored(table):
         table = read_sketch(Path(table))
     if not isinstance(table, Sketch):
         # Both sides draw samples of their own, as the parts of a table do.
         part = 0 if layout is None else 1
-        return sketch_table(table, layout=layout, group=group, seed=seed, part=part)
+        return sketch_table(table, layout=layout, group=group, seed=seed, part=part, tell=tell)
+    if layout is None and table.layout.group != group:
+        raise RequestInvalid(
+            "the reference's sketch was made with another group",
+            field="group",
+            expected=repr(table.layout.group),
+            received=repr(group),
+            remedy="make the sketch anew with that group, or check by the one that it has",
+        )
     if layout is not None and table.layout != layout:
         raise RequestInvalid(
             "the candidate's sketch was not made for this reference",
@@ -159,7 +186,7 @@ def check_sketches(reference: Sketch, candidate: Sketch, terms: Terms) -> Health
     whole = whole_families(first, second, everything, tolerance)
     classifier = classify_sides(pool, grouped=grouped, seed=seed)
     effects = measure_effects(tested, whole)
-    dimensions = judge_dimensions(tested.judged, effects, tested, whole)
+    dimensions = judge_dimensions(tested.judged, effects, tested, whole, terms.alpha)
     losses = find_losses(dimensions, effects, lost_diversity(first, second), terms.alpha)
     detectable = find_detectable(tested, terms.alpha)
     p = None if tested.judged.broken else tested.judged.p

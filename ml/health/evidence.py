@@ -34,7 +34,7 @@ def classify_sides(pool: Pool, *, grouped: bool, seed: int) -> ClassifierTest:
         return ClassifierTest(reason="rows in groups: its p would take rows for independent")
     if min(pool.reference, pool.candidate) < LEAST_ROWS:
         return ClassifierTest(reason=f"fewer than {LEAST_ROWS} rows on a side")
-    features = _features(pool)
+    features = side_features(pool)
     if not features.shape[1]:
         return ClassifierTest(reason="no columns to tell rows by")
     side = np.zeros(pool.rows, dtype=np.int64)
@@ -52,7 +52,8 @@ def classify_sides(pool: Pool, *, grouped: bool, seed: int) -> ClassifierTest:
     return ClassifierTest(auc=auc, p=p, rows=int(held.sum()))
 
 
-def _features(pool: Pool) -> NDArray[np.float32]:
+def side_features(pool: Pool) -> NDArray[np.float32]:
+    """Return pooled rows as a classifier sees them, [n, w]."""
     columns = []
     for values in pool.numbers[:COLUMNS]:
         columns.append(np.where(np.isnan(values), -9.0, normal_scores(values)))

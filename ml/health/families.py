@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-DimensionName = Literal[
-    "distribution",
-    "composition",
-    "diversity",
-    "dependence",
-    "information",
-    "spectrum",
-    "coverage",
-    "uniqueness",
-]
+from ml.health.report import DimensionName
+
 DIMENSIONS: tuple[DimensionName, ...] = get_args(DimensionName)
 Values = NDArray[np.float64]
 

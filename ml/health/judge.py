@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.health.families import DIMENSIONS, DimensionName, Family, Judged, Values
-from ml.health.report import Dimension, Finding
+from ml.health.families import DIMENSIONS, Family, Judged, Values
+from ml.health.report import Dimension, DimensionName, Finding
 from ml.health.tested import Tested
 
 WORST = 5
@@ -114,22 +114,28 @@ def _finite(value: float) -> float:
 
 
 def judge_dimensions(
-    judged: Judged, effects: Effects, tested: Tested, whole: list[Family]
+    judged: Judged, effects: Effects, tested: Tested, whole: list[Family], alpha: float
 ) -> tuple[Dimension, ...]:
-    """Return every dimension that could be judged, or for which a statistic was no number."""
+    """Return every dimension that could be judged, or for which a statistic was no number.
+
+    What is not significant costs no score: an effect of the whole tables may lie beyond the
+    null of the sample by a few rare rows.
+    """
     broken = {text.split(":")[0] for text in judged.broken}
     found = []
     for name in DIMENSIONS:
         if name not in judged.dimensions and name not in broken:
             continue
         effect, null = effects.dimensions[name]
-        beyond = max(0.0, effect - null) / ANCHORS[name]
+        p = None if name in broken else judged.dimensions[name]
+        counts = p is None or p <= alpha
+        beyond = max(0.0, effect - null) / ANCHORS[name] if counts else 0.0
         found.append(
             Dimension(
                 name=name,
                 effect=effect,
                 null=null,
-                p=None if name in broken else judged.dimensions[name],
+                p=p,
                 score=round(100 * (1 - min(1.0, beyond)), 1),
                 worst=_worst(name, judged, tested, whole),
             )

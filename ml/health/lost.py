@@ -20,22 +20,29 @@ def lost_diversity(reference: Sketch, candidate: Sketch) -> dict[str, float]:
     The effective number of values is the exponential of their entropy; spans lie between
     quantiles. A column that gained has lost 0, one that is constant now nearly 1.
     """
-    lost = {}
+    first, second = column_entropies(reference), column_entropies(candidate)
+    lost = {
+        name: float(max(0.0, 1 - np.exp(min(0.0, second[name] - first[name])))) for name in first
+    }
     for place, column in enumerate(reference.layout.measured):
         one, two = reference.histograms[place], candidate.histograms[place]
-        first, second = _entropy(_coarse(one)), _entropy(_coarse(two))
-        shares = [1 - np.exp(min(0.0, second - first))]
+        shares = [lost[column.name]]
         for low, high in SPANS:
             before, after = _span(one, low, high), _span(two, low, high)
             if before > 0:
                 shares.append(1 - after / before)
-        lost[column.name] = float(max(0.0, *shares))
-    for place, column in enumerate(reference.layout.coded):
-        first, second = (
-            _entropy(_known(sketch.counters[place])) for sketch in (reference, candidate)
-        )
-        lost[column.name] = float(1 - np.exp(min(0.0, second - first)))
+        lost[column.name] = float(max(shares))
     return lost
+
+
+def column_entropies(sketch: Sketch) -> dict[str, float]:
+    """Return, per column, the entropy of its known values in nats: of numbers, of their bins."""
+    found = {}
+    for place, column in enumerate(sketch.layout.measured):
+        found[column.name] = _entropy(_coarse(sketch.histograms[place]))
+    for place, column in enumerate(sketch.layout.coded):
+        found[column.name] = _entropy(_known(sketch.counters[place]))
+    return found
 
 
 def _coarse(histogram: NDArray[np.int64]) -> NDArray[np.float64]:

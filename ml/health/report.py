@@ -7,9 +7,20 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ml.core.specs import Contract, Fraction, NotNegative
-from ml.health.families import DimensionName
 
 SCHEMA_VERSION = 1
+DimensionName = Literal[
+    "distribution",
+    "composition",
+    "diversity",
+    "dependence",
+    "information",
+    "spectrum",
+    "coverage",
+    "uniqueness",
+]
+# Standard deviations that the largest of many columns seldom comes to by chance.
+RARELY = 4.0
 Verdict = Literal["healthy", "differs", "collapsed", "insufficient_power"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Score = Annotated[float, Field(ge=0, le=100)]
@@ -33,7 +44,8 @@ class Dimension(Contract):
 
     ``effect`` is in the dimension's own unit, see ``ml.health.judge.EFFECTS``; ``null`` is the
     95 % quantile of the same effect under permutation. ``p`` is None, with a reason in the
-    report, where a statistic was no number. ``score`` is 100 where the effect is within the null.
+    report, where a statistic was no number. ``score`` is 100 where the effect is within the null,
+    or not significant.
     """
 
     name: DimensionName
@@ -42,6 +54,13 @@ class Dimension(Contract):
     p: Share | None
     score: Score
     worst: tuple[Finding, ...] = ()
+
+    @property
+    def outstanding(self) -> tuple[Finding, ...]:
+        """Return the worst finding, and those others that chance alone rarely shows."""
+        return tuple(
+            one for place, one in enumerate(self.worst) if not place or one.standing >= RARELY
+        )
 
 
 class SchemaDifference(Contract):

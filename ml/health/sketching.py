@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ml.core.errors import DataInvalid
@@ -22,21 +23,23 @@ def sketch_table(
     group: str | None = None,
     seed: int = 0,
     part: int = 0,
+    tell: Callable[[int], None] | None = None,
 ) -> Sketch:
     """Return the sketch of a pandas DataFrame, or of the table at a path or URL, in one pass.
 
     Without a ``layout`` the table is a reference, and its own is settled by a pilot of its rows.
     Sketches of further parts of a table are made with its ``layout`` and a ``part`` of their own,
-    and merge. Raises DataInvalid for what is no table, Unavailable for a missing package.
+    and merge. ``tell`` is called with the rows that were read so far. Raises DataInvalid for what
+    is no table, Unavailable for a missing package.
     """
     source = open_source(table)
     given = layout
     while True:
         try:
             layout = given if given is not None else lay_out(source.pilot(), group)
-            sketch = _pass(layout, source, seed, part)
+            sketch = _pass(layout, source, seed, part, tell)
             if given is None and (wider := _wider(sketch)) is not None:
-                sketch = _pass(wider, source, seed, part)
+                sketch = _pass(wider, source, seed, part, tell)
         except Reread:
             # Each time one column more is read as text, so that this ends.
             continue
@@ -44,13 +47,21 @@ def sketch_table(
         return sketch
 
 
-def _pass(layout: Layout, source: Source, seed: int, part: int) -> Sketch:
+def _pass(
+    layout: Layout,
+    source: Source,
+    seed: int,
+    part: int,
+    tell: Callable[[int], None] | None,
+) -> Sketch:
     preparer = Preparer(layout)
     sketch = Sketch(layout, preparer.kinds, preparer.labels)
     first = 0
     for batch in source.batches(layout):
         sketch.add(preparer.prepare(batch), first, seed=seed, part=part)
         first += batch.num_rows
+        if tell is not None:
+            tell(first)
     return sketch.settle()
 
 

@@ -15,10 +15,12 @@ import ml.core.rules
 import ml.core.specs
 import ml.core.trials
 import ml.datasets.__main__ as data
-from harness import cli, declare, hookspecs, testing
+from harness import cli, data_command, declare, hookspecs, recommend_command, testing
 from harness.catalog.product import load_catalog, select_cells
 from harness.gates.judge import GATES
+from harness.health_marker import FIELDS as HEALTH_FIELDS
 from harness.markers import CELL_MARKS, FIELDS, TRACKS, MatrixMarker
+from harness.matrix_health import HealthChecks
 from harness.runtime import KEYS, VARIABLES
 from harness.session import CellRun
 from ml.core.contracts import Contract, Outcome
@@ -91,6 +93,7 @@ def test_every_ini_default_is_the_one_that_is_documented(page, pytestconfig):
 def test_every_marker_is_documented_and_no_other(page):
     markers = page("markers")
     assert markers.names("Arguments of matrix") == list(FIELDS)
+    assert markers.names("Arguments of matrix_health") == list(HEALTH_FIELDS)
     assert markers.names("Tracks") == list(TRACKS)
     assert markers.names("Marks of a cell") == list(CELL_MARKS)
 
@@ -131,8 +134,9 @@ def test_every_field_of_records_and_requests_is_documented_and_no_other(page):
 def test_every_command_and_its_options_are_documented_and_no_other(page, request, capsys):
     own = [name for name in _commands(cli.main, capsys) if name != "data"]
     commands = {f"mlmatrix {name}": _options(cli.main, name, capsys) for name in own}
-    for name in _commands(data.main, capsys):
-        commands[f"mlmatrix data {name}"] = _options(data.main, name, capsys)
+    for main in (data.main, data_command.main, recommend_command.main):
+        for name in _commands(main, capsys):
+            commands[f"mlmatrix data {name}"] = _options(main, name, capsys)
     path = request.config.rootpath / "docs" / "reference" / "commands.md"
     assert sorted(re.findall("^## `(.*)`$", path.read_text(), re.MULTILINE)) == sorted(commands)
     for name, options in commands.items():
@@ -160,6 +164,8 @@ def test_every_function_for_a_project_is_documented_and_no_other(page):
         f"cell.{name}()" if inspect.isfunction(vars(CellRun).get(name)) else f"cell.{name}"
         for name in handle
     )
+    arguments = inspect.signature(HealthChecks.__call__).parameters
+    assert functions.names("matrix_health") == [name for name in arguments if name != "self"]
     for function in (declare.algorithm, declare.dataset, declare.gate):
         parameters = inspect.signature(function).parameters
         assert functions.names(function.__name__) == list(parameters), function

@@ -188,6 +188,7 @@ def test_a_good_payload_with_one_damage_gets_a_result_or_a_reason(framework, dat
 
 
 CELLS = {
+    "parts": st.sampled_from(["train", "test"]),
     "number": st.floats(allow_nan=False, allow_infinity=False),
     "small": st.integers(-2, 2),
     "huge": st.sampled_from([1e300, -1.7e308, 1e150, 5e-324, 2**63, -(10**308), 10**400]),
@@ -220,7 +221,7 @@ def tables(draw):
         "target": names[0],
         "columns": {name: column() for name in names},
         "split": {
-            "rule": draw(st.sampled_from(["random", "random", "time", "group"])),
+            "rule": draw(st.sampled_from(["random", "random", "time", "group", "given"])),
             "column": names[-1],
         },
     }

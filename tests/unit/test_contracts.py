@@ -151,7 +151,7 @@ def test_a_request_is_strict(path, value):
         (RESULT, "parameters", -1),
         (RESULT, "rows_per_second", float("inf")),
         (RESULT, "data.numeric", "1"),
-        (RESULT, "data.sample.method", "first"),
+        (RESULT, "data.sample.method", "last"),
         (RESULT, "data.sample.rows", 0),
         (RESULT, "replicates.0.metrics", {"rmse": float("nan")}),
         (RESULT, "replicates.0.metrics", {"rmse": None}),

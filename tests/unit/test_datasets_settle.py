@@ -280,3 +280,15 @@ def test_the_hash_is_pinned_and_sees_every_part():
 
 
 PINNED = "7a4912d6256c29c2b7c426e3dbfb14fb4200fd179e0f32d99119d4a6147ec4e1"
+
+
+def test_a_given_part_is_no_feature_and_only_train_or_test():
+    given = SplitRule(rule="given", column="part")
+    columns = columns_of(x=[1, 2, 3, 4], part=["train", "test", "test", "train"], y=[1, 2, None, 4])
+    table = settle(columns, rules(split=given))
+    assert table.numeric_names == ("x",)
+    assert table.group is not None
+    assert table.group.tolist() == [0, 1, 0]
+    columns = columns_of(x=[1, 2], part=["train", None], y=[1, 2])
+    with pytest.raises(DataInvalid, match="column 'part', row 2 is of no part"):
+        settle(columns, rules(split=given))

@@ -346,7 +346,8 @@ def test_site_has_index_run_pages_and_assets(tmp_path):
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert {name for name in files if not name.startswith(("data/", "assets/"))} == {
         *("index.html", "runs.html", "cells.html", "cell.html", "compare.html", "feed.xml"),
-        *("datasets.html", "algorithms.html", "frameworks.html", link_dataset("wine")),
+        *("datasets.html", "algorithms.html", "frameworks.html", "health.html"),
+        link_dataset("wine"),
         *(f"runs/{name}/index.html" for name in names),
     }
     assert {"assets/report.css", "assets/report.js", "assets/plotly.min.js"} <= files

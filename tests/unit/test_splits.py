@@ -275,3 +275,21 @@ def test_the_hash_tells_the_parts_apart():
         for x, y, z in [(a, none, b), (none, a, b), (b, none, a), (a, b, none), (a, none, a)]
     }
     assert len(hashes) == 5
+
+
+def test_given_parts_are_tested_in_every_replicate_and_cut_to_the_first_of_each():
+    table = make_table(range(12), group=[0, 1] * 6, rule="given")
+    splits = [split_rows(table, seed=4, replicate=r) for r in range(3)]
+    for split in splits:
+        assert split.test.tolist() == [1, 3, 5, 7, 9, 11]
+        assert_parts_are_disjoint_and_sorted(split, 12)
+        assert split.train.size + split.validation.size == 6
+    assert len({tuple(split.validation) for split in splits}) > 1
+    rows, info = sample_rows(table, 5, seed=1)
+    assert rows.tolist() == [0, 1, 2, 3, 4]
+    assert info.method == "first"
+    few = make_table(range(12), group=[1, *[0] * 11], rule="given")
+    assert sample_rows(few, 4, seed=1)[0].tolist() == [0, 1, 2, 3]
+    with pytest.raises(DataInvalid, match="'given'") as caught:
+        split_rows(make_table(range(4), group=[1] * 4, rule="given"), seed=0, replicate=0)
+    assert caught.value.received == "test rows only"
