@@ -18,6 +18,7 @@ from ml.core.contracts import (
     NetworkSpec,
     PreprocessingSpec,
     RuntimeSpec,
+    SketchSpec,
     SweepRequest,
     SweepSpec,
     Task,
@@ -45,7 +46,8 @@ class Cell:
     """Hold what one cell runs; ``is_baseline`` marks a model that is itself the baseline.
 
     A cell that distils has ``teachers``, and ``model`` is their student. One that sweeps has
-    ``sweep``, and ``model`` is its first trial.
+    ``sweep``, and ``model`` is its first trial. With ``sketches`` its table is compared with that
+    of an earlier run.
     """
 
     dataset: str
@@ -65,6 +67,7 @@ class Cell:
     runtime: RuntimeSpec = field(default_factory=RuntimeSpec)
     resources: Resources = Resources()
     sweep: SweepSpec | None = None
+    sketches: SketchSpec | None = None
 
     @property
     def id(self) -> str:
@@ -103,6 +106,7 @@ class Cell:
             replicates=self.replicates,
             budget=self.budget,
             runtime=self.runtime,
+            sketches=self.sketches,
         )
         if self.sweep is not None:
             return SweepRequest(**dict(request), sweep=self.sweep)

@@ -57,7 +57,7 @@ def table_from_values(data: InlineData | FunctionData) -> Table:
     or missing, else categorical. Raises DataInvalid, for a function also RequestInvalid.
     """
     if isinstance(data, FunctionData):
-        return _table_from_function(data)
+        return _table_from_function(data.model_dump_json())
     where = f"dataset {data.id}"
     check_lengths({name: len(values) for name, values in data.columns.items()}, where)
     columns = {name: raw_column(values, where) for name, values in data.columns.items()}
@@ -66,8 +66,8 @@ def table_from_values(data: InlineData | FunctionData) -> Table:
 
 # A worker trains many cells of a dataset in a row, and a project's function may take its time.
 @lru_cache(maxsize=2)
-def _table_from_function(data: FunctionData) -> Table:
-    place = "data.function"
+def _table_from_function(asked: str) -> Table:
+    data, place = FunctionData.model_validate_json(asked), "data.function"
     function = import_target(data.function, place)
     frame = call_target(function, data.function, place)
     where = f"dataset {data.id}, {data.function}"
