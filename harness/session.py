@@ -31,7 +31,6 @@ from harness.store.trials import UNUSABLE, place_trials, set_trials_aside
 from ml.core.contracts import ErrorInfo, Failure, Framework, SketchSpec, TrainResult
 from ml.core.errors import MatrixError
 
-
 # Where the tables of earlier runs are remembered, below the reports.
 SKETCHES = "sketches"
 

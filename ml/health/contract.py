@@ -41,7 +41,7 @@ SUPPORT = 5
 # is also beyond so many standard deviations.
 NOISE = 0.45
 GROWTH, DEVIATIONS = 0.1, 4.0
-SHOWN = 5
+SHOWN, TOLD = 5, 3
 Level = Literal["breach", "warning"]
 
 
@@ -52,9 +52,10 @@ class ContractBreached(DataInvalid):
 
     def __init__(self, dataset: str, contract: ContractReport) -> None:
         broken = breaches_of(contract)
-        more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
+        told = "; ".join(f"{breach.check}: {breach.message}" for breach in broken[:TOLD])
+        more = f"; and {len(broken) - TOLD} more" if len(broken) > TOLD else ""
         super().__init__(
-            f"dataset {dataset} breaks its contract: {broken[0].check}: {broken[0].message}{more}",
+            f"dataset {dataset} breaks its contract: {told}{more}",
             field=broken[0].column,
             remedy="mend the table, or declare in [[expected_breaches]] why this is natural",
         )

@@ -22,19 +22,23 @@ LEAST_OF_CLASS = 3
 def share_repeated(table: Table, split: Split) -> float:
     """Return the share of test rows that also stand among the training rows, target included.
 
-    Rows count of which fewer than ``COINCIDENCES`` would be expected again if each column were
-    drawn alone, so that tables of a few coarse columns have their natural duplicates.
+    Rows count of which fewer than ``COINCIDENCES`` would be expected again if each column of the
+    distinct rows were drawn alone, so that tables of a few coarse columns have their natural
+    duplicates.
     """
+    columns = [*_columns(table), ("", _codes(table.target))]
     hashes = np.zeros(table.rows, dtype=np.uint64)
-    chance = np.full(table.rows, np.log(table.rows))
-    for name, values in [*_columns(table), ("", _codes(table.target))]:
+    for name, values in columns:
         hashes += column_hash(name, values)
-        _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-        chance += np.log(counts[place] / table.rows)
     mixed = mix(hashes)
+    _, first, distinct = np.unique(mixed, return_index=True, return_inverse=True)
+    chance = np.full(first.size, np.log(first.size))
+    for _, values in columns:
+        _, place, counts = np.unique(values[first], return_inverse=True, return_counts=True)
+        chance += np.log(counts[place] / first.size)
     trained = np.concatenate([split.train, split.validation])
     repeated = np.isin(mixed[split.test], mixed[trained])
-    rare = chance[split.test] < np.log(COINCIDENCES)
+    rare = chance[distinct[split.test]] < np.log(COINCIDENCES)
     return float((repeated & rare).mean())
 
 
