@@ -23,7 +23,7 @@ from ml.core.splits import Split
 from ml.core.table import Table
 from ml.datasets.schema import check_schema
 from ml.health.drift import Drift, Memory
-from ml.health.labels import count_support, estimate_noise
+from ml.health.labels import LabelNoise, count_support, estimate_noise
 from ml.health.leakage import (
     count_early,
     count_shared_groups,
@@ -36,11 +36,10 @@ REPEATED = (0.01, 0.1)
 SKILL = (0.95, 0.99)
 # Rows of a class that train, below which the check of classes warns.
 SUPPORT = 5
-# The share of labels that contradict their neighbours from which on it is worth a warning: labels
-# drawn at random reach about half. And its growth since the last table that is a breach, which
-# is also beyond so many standard deviations.
-NOISE = 0.45
+# The growth of label noise since the last table that is a breach, which is also beyond so many
+# standard deviations; and the p from which on labels may as well be shuffled.
 GROWTH, DEVIATIONS = 0.1, 4.0
+SHUFFLED = 0.05
 SHOWN, TOLD = 5, 3
 Level = Literal["breach", "warning"]
 
@@ -105,7 +104,7 @@ class _Asked:
     source: Descriptor | TableRules
     whole: Table
     memory: Memory | None
-    noise: float | None = None
+    noise: LabelNoise | None = None
     drift: Drift | None = None
 
 
@@ -227,22 +226,22 @@ def _check_classes(asked: _Asked, found: _Found) -> None:
 
 
 def _check_labels(asked: _Asked, found: _Found) -> None:
-    estimate = estimate_noise(asked.whole)
-    if estimate is None:
+    noise = asked.noise = estimate_noise(asked.whole)
+    if noise is None:
         return
-    share, rows = estimate
-    asked.noise = share
-    found.words = f"{share:.1%} of {rows:,} rows are labelled unlike the rows that are like them"
+    found.words = f"{noise.share:.1%} of {noise.rows:,} rows are labelled unlike their nearest rows"
     before = asked.memory.noise_before(asked.whole) if asked.memory else None
     if before is not None:
-        middle = (share + before) / 2
-        deviation = sqrt(2 * middle * (1 - middle) / rows)
-        found.words += f"; it was {before:.1%}"
-        if share - before > max(GROWTH, DEVIATIONS * deviation):
+        found.words += f"; it was {before.share:.1%}"
+        # A class that became less rare is contradicted more often, and no noise.
+        growth = noise.share - before.share - max(0.0, noise.chance - before.chance)
+        variance = sum(n.share * (1 - n.share) / n.rows for n in (noise, before))
+        if growth > max(GROWTH, DEVIATIONS * sqrt(variance)):
             found.object(f"label noise has grown: {found.words}", column=asked.source.target)
             return
-    if share > NOISE:
-        found.object(found.words, "warning", asked.source.target)
+    if noise.p > SHUFFLED:
+        message = "like rows are labelled no more alike than if labels were shuffled"
+        found.object(f"{message} (p = {noise.p:.2f})", "warning", asked.source.target)
 
 
 def _check_drift(asked: _Asked, found: _Found) -> None:

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from ml.artifacts.arrays import write_file
 from ml.core.contracts import Contract, SketchSpec
 from ml.core.table import Table
-from ml.health.report import Share, Verdict
+from ml.health.labels import LabelNoise
+from ml.health.report import Verdict
 
 STATE = "table.json"
 CHARACTERS = 16
@@ -35,8 +36,8 @@ class Remembered(Contract):
     version: Literal[1] = 1
     content: str
     run: str
-    noise: Share | None = None
-    noise_before: Share | None = None
+    noise: LabelNoise | None = None
+    noise_before: LabelNoise | None = None
     drift: Drift | None = None
     refused: str | None = None
     refused_drift: Drift | None = None
@@ -54,7 +55,7 @@ class Memory:
         self._run = spec.run
         self.known = self._read()
 
-    def noise_before(self, table: Table) -> float | None:
+    def noise_before(self, table: Table) -> LabelNoise | None:
         """Return the label noise of the table before this one; None where it has not changed."""
         known = self.known
         if known is None:
@@ -89,7 +90,9 @@ class Memory:
         report = check_sketches(reference, candidate, Terms())
         return Drift(against=known.content, verdict=report.verdict, reasons=report.reasons)
 
-    def take(self, table: Table, target: str, drift: Drift | None, noise: float | None) -> None:
+    def take(
+        self, table: Table, target: str, drift: Drift | None, noise: LabelNoise | None
+    ) -> None:
         """Remember a table that kept its contract; raises MatrixError or OSError if it cannot."""
         known, content = self.known, table.content_sha256
         if known is not None and known.content == content:
