@@ -40,6 +40,8 @@ SUPPORT = 5
 # standard deviations; and the p from which on labels may as well be shuffled.
 GROWTH, DEVIATIONS = 0.1, 4.0
 SHUFFLED = 0.05
+# The p of a collapse that is a breach: no permutation of 199 lies as far out.
+SURE = 0.005
 SHOWN, TOLD = 5, 3
 Level = Literal["breach", "warning"]
 
@@ -264,7 +266,8 @@ def _check_drift(asked: _Asked, found: _Found) -> None:
     found.words = f"{drift.verdict} beside the last run's table, {drift.against[:12]}"
     if drift.verdict in ("collapsed", "differs"):
         reasons = "; ".join(drift.reasons)
-        level: Level = "breach" if drift.verdict == "collapsed" else "warning"
+        is_sure = drift.p is not None and drift.p <= SURE
+        level: Level = "breach" if drift.verdict == "collapsed" and is_sure else "warning"
         found.object(f"{found.words}: {reasons}" if reasons else found.words, level)
 
 

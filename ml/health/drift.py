@@ -13,17 +13,21 @@ from ml.artifacts.arrays import write_file
 from ml.core.contracts import Contract, SketchSpec
 from ml.core.table import Table
 from ml.health.labels import LabelNoise
-from ml.health.report import Verdict
+from ml.health.report import Share, Verdict
 
 STATE = "table.json"
 CHARACTERS = 16
 
 
 class Drift(Contract):
-    """Tell how a table stands beside the one that was remembered, ``against`` by its content."""
+    """Tell how a table stands beside the one that was remembered, ``against`` by its content.
+
+    ``p`` is that of all dimensions together, see ``ml.health.report.HealthReport``.
+    """
 
     against: str
     verdict: Verdict
+    p: Share | None
     reasons: tuple[str, ...]
 
 
@@ -88,7 +92,9 @@ class Memory:
         group = reference.layout.group
         candidate = sketch_table(source, layout=reference.layout, group=group, part=1)
         report = check_sketches(reference, candidate, Terms())
-        return Drift(against=known.content, verdict=report.verdict, reasons=report.reasons)
+        return Drift(
+            against=known.content, verdict=report.verdict, p=report.p, reasons=report.reasons
+        )
 
     def take(
         self, table: Table, target: str, drift: Drift | None, noise: LabelNoise | None
