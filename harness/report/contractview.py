@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harness.report.heatmap import SYMBOLS, State
 from harness.report.text import count
 from harness.store.record import Record
-from ml.core.contracts import CheckName, ContractReport
+from ml.core.contracts import CheckName, ContractReport, ErrorInfo
 
 TITLES: dict[CheckName, str] = {
     "schema": "Declared columns",
@@ -56,12 +56,13 @@ class ContractView:
 def build_contract(records: Sequence[Record]) -> ContractView | None:
     """Return the contract of a dataset's records, None where none of them has one.
 
-    Cells may take other samples of one table: the worst contract is shown, and of equal ones the
-    one of most rows.
+    A table with another content than is declared has only that one check. Cells may take other
+    samples of one table: the worst contract is shown, and of equal ones the one of most rows.
     """
     contracts = [one for record in records if (one := contract_of(record)) is not None]
     if not contracts:
-        return None
+        changed = [record.error for record in records if record.error is not None]
+        return next((_tell_changed(e) for e in changed if e.code == "content_changed"), None)
     worst = max(contracts, key=lambda one: (_place(one), one.rows))
     states = [check.status for check in worst.checks]
     parts = [
@@ -74,6 +75,13 @@ def build_contract(records: Sequence[Record]) -> ContractView | None:
     if "breach" in states:
         summary += " No model was trained on them."
     return ContractView(summary[0].upper() + summary[1:], tuple(_rows(worst)))
+
+
+def _tell_changed(error: ErrorInfo) -> ContractView:
+    notes = (f"Declared: {error.expected}", f"Found: {error.received}")
+    notes += tuple((error.detail or "").splitlines())
+    row = CheckRow(TITLES["content"], "failed", SYMBOLS["failed"], "breach", error.message, notes)
+    return ContractView("1 breach. No model was trained on this table.", (row,))
 
 
 def contract_of(record: Record) -> ContractReport | None:

@@ -289,6 +289,20 @@ def test_the_contract_that_is_shown_is_the_worst(tmp_path):
     assert "<script>" not in page
 
 
+def test_a_table_with_another_content_has_that_one_check():
+    error = ErrorInfo(
+        code="content_changed",
+        message="it is not the table that is declared",
+        expected="rows = 3",
+        received="rows = 2",
+        detail="column 'size': 1 value is above 5, up to 9",
+    )
+    record = make_record("wine", "svm", "sklearn", outcome="data_invalid", error=error)
+    [row] = build_contract([record]).rows
+    assert (row.name, row.word, row.found) == ("Content", "breach", error.message)
+    assert row.notes == ("Declared: rows = 3", "Found: rows = 2", error.detail)
+
+
 def test_a_table_that_broke_its_contract_is_shown_all_the_same(tmp_path):
     error = ErrorInfo(code="contract_breached", message="x", contract=break_contract("x"))
     broken = make_record("wine", "svm", "sklearn", outcome="data_invalid", error=error)
