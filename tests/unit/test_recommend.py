@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +28,8 @@ from ml.core.recommendations import (
     expected_gain,
     rank_actions,
 )
+from ml.core.splits import split_rows
+from ml.datasets.load import load_table
 from ml.health.actions import derive_actions
 from ml.health.cells import Cells, Sampled
 from ml.health.mending import Case, mend
@@ -40,7 +43,13 @@ from ml.health.report import (
     Side,
 )
 from ml.health.signatures import Match
-from ml.health.staging import part_reference, repeated_rows, settle_target
+from ml.health.staging import (
+    Stage,
+    part_reference,
+    repeated_rows,
+    settle_target,
+    write_stage,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -513,3 +522,20 @@ def test_cells_of_versions_of_a_table_share_a_seed_and_others_do_not(settings):
     assert cells[0].dataset != cells[1].dataset
     assert cells[0].seed == cells[1].seed
     assert replace(cells[0], seeded_as=None).seed != cells[0].seed
+
+
+def test_a_staged_table_is_an_ordinary_dataset_with_the_same_test_rows(tmp_path):
+    pytest.importorskip("pyarrow")
+    given = case()
+    stage = Stage(given, given.donors.take(np.arange(50)), "y", "regression")
+    paths = [
+        Path(write_stage(stage, cells, name, tmp_path))
+        for name, cells in (("as_it_is", given.cells), ("less", given.cells.take(np.arange(60))))
+    ]
+    tables = [load_table(path) for path in paths]
+    assert [table.rows for table in tables] == [150, 110]
+    assert [(t.numeric_names, t.categorical_names) for t in tables] == 2 * [(("x",), ("word",))]
+    tested = [split_rows(table, seed=1, replicate=0).test for table in tables]
+    assert [rows.tolist() for rows in tested] == 2 * [list(range(50))]
+    np.testing.assert_array_equal(*(t.target[:50] for t in tables))
+    assert len({table.content_sha256 for table in tables}) == 2
