@@ -18,6 +18,7 @@ from ml.core.contracts import (
     NetworkSpec,
     PreprocessingSpec,
     RuntimeSpec,
+    SketchSpec,
     SweepRequest,
     SweepSpec,
     Task,
@@ -45,8 +46,9 @@ class Cell:
     """Hold what one cell runs; ``is_baseline`` marks a model that is itself the baseline.
 
     A cell that distils has ``teachers``, and ``model`` is their student. One that sweeps has
-    ``sweep``, and ``model`` is its first trial. ``seeded_as`` is the name that the seed comes
-    from where datasets are compared that are versions of one, else their own.
+    ``sweep``, and ``model`` is its first trial. With ``sketches`` its table is compared with that
+    of an earlier run. ``seeded_as`` is the name that the seed comes from where datasets are
+    compared that are versions of one, else their own.
     """
 
     dataset: str
@@ -66,6 +68,7 @@ class Cell:
     runtime: RuntimeSpec = field(default_factory=RuntimeSpec)
     resources: Resources = Resources()
     sweep: SweepSpec | None = None
+    sketches: SketchSpec | None = None
     seeded_as: str | None = None
 
     @property
@@ -106,6 +109,7 @@ class Cell:
             replicates=self.replicates,
             budget=self.budget,
             runtime=self.runtime,
+            sketches=self.sketches,
         )
         if self.sweep is not None:
             return SweepRequest(**dict(request), sweep=self.sweep)

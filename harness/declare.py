@@ -14,8 +14,10 @@ from harness.catalog.datasets import Dataset
 from harness.cell import Resources
 from harness.gates.judge import Gate, Judge
 from ml.core.contracts import (
+    ColumnRule,
     Dimension,
     EstimatorSpec,
+    ExpectedBreach,
     ForecastRule,
     Framework,
     FunctionData,
@@ -98,12 +100,15 @@ def dataset(
     split: SplitRule | None = None,
     forecast: ForecastRule | None = None,
     expected_failures: Mapping[str, str] | None = None,
+    schema: Mapping[str, ColumnRule] | None = None,
+    expected_breaches: Sequence[ExpectedBreach] = (),
 ) -> Dataset:
     """Return a dataset that a function makes: it returns a pandas DataFrame, the same each time.
 
     ``source`` is the function, or its ``"module:name"``; the worker imports and calls it.
-    ``expected_failures`` maps a gate to the reason why it rightly fails on these data. Raises
-    ValueError for what cannot be named or sent to a worker.
+    ``expected_failures`` maps a gate to the reason why it rightly fails on these data. ``schema``
+    maps a column to what it holds, and ``expected_breaches`` says which checks of the data's
+    contract rightly object. Raises ValueError for what cannot be named or sent to a worker.
     """
     where = f"dataset {id!r}"
     data = _checked(
@@ -116,6 +121,8 @@ def dataset(
             positive=positive,
             split=split or SplitRule(),
             forecast=forecast,
+            table_schema=dict(schema or {}),
+            expected_breaches=tuple(expected_breaches),
             function=_target(where, source),
         ),
     )

@@ -28,8 +28,11 @@ from harness.store.journal import Journal, now
 from harness.store.record import Attempt, Record
 from harness.store.sources import Sources, project_roots
 from harness.store.trials import UNUSABLE, place_trials, set_trials_aside
-from ml.core.contracts import ErrorInfo, Failure, Framework, TrainResult
+from ml.core.contracts import ErrorInfo, Failure, Framework, SketchSpec, TrainResult
 from ml.core.errors import MatrixError
+
+# Where the tables of earlier runs are remembered, below the reports.
+SKETCHES = "sketches"
 
 
 class NotRecorded(MatrixError):
@@ -243,7 +246,12 @@ class MatrixSession:
         if missing is not None:
             error = ErrorInfo(code="not_installed", message=missing[1])
             return Execution(Failure(id=cell.id, outcome="unavailable", error=error), 0.0)
-        if cell.sweep is None or self.settings.executor != "local":
+        if self.settings.executor != "local":
+            return self._start().run(cell)
+        # No part of what is asked for, as the file of a sweep is not: records lack it.
+        spec = SketchSpec(folder=str(self.settings.reports / SKETCHES), run=self._journal.run)
+        cell = replace(cell, sketches=spec)
+        if cell.sweep is None:
             return self._start().run(cell)
         # A run that is killed in its first search can be resumed, too.
         self._journal.begin()

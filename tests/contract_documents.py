@@ -19,6 +19,25 @@ REQUEST = {
         "positive": None,
         "split": {"rule": "time", "column": "t", "test_fraction": 0.2, "validation_fraction": 0.1},
         "forecast": {"period": "step", "season": 7, "horizon": 1, "series": None, "lags": [1, 7]},
+        "table_schema": {
+            "t": {
+                "kind": "numeric",
+                "low": 1.0,
+                "high": 3.5,
+                "categories": [],
+                "missing": 0.1,
+            },
+            "c": {
+                "kind": "categorical",
+                "low": None,
+                "high": None,
+                "categories": ["a", "ü"],
+                "missing": None,
+            },
+        },
+        "expected_breaches": [
+            {"check": "predictor", "column": "c", "reason": "it is known in time"}
+        ],
     },
     "model": {
         "kind": "network",
@@ -60,6 +79,21 @@ REQUEST = {
     },
     "artifact_dir": "out",
     "checkpoint": {"folder": "kept", "every_epochs": 5, "every_seconds": 0.5},
+    "sketches": {"folder": "sketches", "run": "20260101T000000-ab"},
+}
+CONTRACT = {
+    "content_sha256": "cd",
+    "rows": 3,
+    "checks": [{"name": "repeats", "status": "breach", "found": "33.3% of the test rows"}],
+    "breaches": [
+        {
+            "check": "repeats",
+            "column": None,
+            "message": "33.3% of the test rows",
+            "severity": "breach",
+            "expected": None,
+        }
+    ],
 }
 REPLICATE = {
     "index": 0,
@@ -110,6 +144,7 @@ RESULT = {
     "artifact": None,
     "distillation": None,
     "sweep": None,
+    "contract": CONTRACT,
     "warnings": ["slow"],
     "versions": {"numpy": "2"},
     "threads": 1,
@@ -128,6 +163,7 @@ FAILURE = {
         "received": "nan",
         "remedy": "lower it",
         "detail": None,
+        "contract": CONTRACT,
     },
 }
 SWEEP = {

@@ -17,6 +17,9 @@ from harness.store.record import (
 )
 from ml.core.contracts import (
     GREATER_IS_BETTER,
+    Breach,
+    ContractCheck,
+    ContractReport,
     DataSummary,
     ErrorInfo,
     History,
@@ -40,6 +43,44 @@ METRICS = {
     "forecasting": {"rmse": 6_120.0, "mae": 4_410.0, "mase": 1.4},
 }
 JUDGED_BY = {"classification": "roc_auc", "regression": "rmse", "forecasting": "mase"}
+
+
+CONTRACT = ContractReport(
+    content_sha256="84df51b46f14e330" * 4,
+    rows=900,
+    checks=(
+        ContractCheck(name="schema", status="passed", found="9 columns are declared, and are so"),
+        ContractCheck(name="repeats", status="expected", found="6.7% of the test rows also train"),
+        ContractCheck(
+            name="predictor",
+            status="warning",
+            found="the best single column is 'city', with a skill of 0.961",
+        ),
+    ),
+    breaches=(
+        Breach(
+            check="repeats",
+            message="6.7% of the test rows also train",
+            severity="warning",
+            expected="a flight leaves each day by the same schedule",
+        ),
+        Breach(
+            check="predictor",
+            column="city",
+            message="column 'city' alone predicts the target, with a skill of 0.961",
+            severity="warning",
+        ),
+    ),
+)
+
+
+def break_contract(found):
+    """Return a contract that is broken in what was found."""
+    checks = (*CONTRACT.checks, ContractCheck(name="time", status="breach", found=found))
+    breach = Breach(check="time", column="day", message=found, severity="breach")
+    return CONTRACT.model_copy(
+        update={"checks": checks, "breaches": (*CONTRACT.breaches, breach), "rows": 300}
+    )
 
 
 def make_head(run, **changes):
@@ -148,6 +189,7 @@ def make_result(cell, framework, task, share, neural, draw, epochs=50):
                 method="random", rows=10_000, rows_total=45_211, rows_sha256="3d6604a4" * 8
             ),
         ),
+        contract=CONTRACT,
         metric=JUDGED_BY[task],
         greater_is_better=GREATER_IS_BETTER[JUDGED_BY[task]],
         replicates=tuple(replicates),

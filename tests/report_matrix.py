@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from report_fixture import make_head, make_record, make_result, make_score
+from report_fixture import break_contract, make_head, make_record, make_result, make_score
 
 from harness.gates.parity import LIMITS, METRIC_LIMIT, describe_comparison
 from harness.store.journal import RunJournal
@@ -92,6 +92,7 @@ ERRORS = {
         expected="4d7a…91",
         received="8e02…7c",
         remedy="fetch the table again",
+        contract=break_contract("12 test rows are no newer than the newest that trains"),
     ),
     "unavailable": ErrorInfo(
         code="not_installed",

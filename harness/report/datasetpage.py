@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.report.best import Best, compare_best, find_best, mean_fit, sort_key
 from harness.report.cells import Number
 from harness.report.columns import TableProfile, build_profile
+from harness.report.contractview import ContractView, build_contract
 from harness.report.files import name_file
 from harness.report.heatmap import SYMBOLS, State, skill, state_of
 from harness.report.profiles import Profiled
@@ -74,6 +75,7 @@ class DatasetPage:
     summary: str
     profile: TableProfile | None
     reason: str
+    contract: ContractView | None
     best: Best | None
     tuned: Best | None
     cells: tuple[DatasetCell, ...]
@@ -182,6 +184,7 @@ def _build_page(
         summary=", ".join(parts),
         profile=build_profile(profiled.profile) if profiled.profile is not None else None,
         reason=profiled.reason,
+        contract=build_contract(records),
         best=compare_best(_list_default(records)),
         tuned=compare_sweeps(sweeps),
         cells=tuple(_build_cell(record) for record in sorted(records, key=sort_key)),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.report.contractview import contract_of
 from harness.report.files import DATA, name_file, read_data, write_data
 from harness.store.record import Record
 from ml.core.descriptor import read_descriptor
@@ -97,7 +98,10 @@ def _list_tables(
     tables: dict[str, tuple[Mapping[str, Any], str | None]] = {}
     for record in records:
         data = record.request.get("data")
-        content = record.result.data.content_sha256 if record.result else None
+        contract = contract_of(record)
+        content = contract.content_sha256 if contract else None
+        if record.result:
+            content = record.result.data.content_sha256
         known = tables.get(record.dataset)
         if known is None or (known[1] is None and content is not None):
             tables[record.dataset] = (data if isinstance(data, dict) else {}, content)

@@ -103,6 +103,9 @@ class Cache:
             return None
         if not isinstance(record, Record) or record.key != key or record.cut:
             return None
+        # A breach may be one beside an earlier table, which is no part of what is known here.
+        if record.error is not None and record.error.contract is not None:
+            return None
         return record
 
     @cached_property

@@ -6,7 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, TypeAdapter
 
+from ml.core.rules import CheckName as CheckName
+from ml.core.rules import ColumnRule as ColumnRule
 from ml.core.rules import DescriptorData as DescriptorData
+from ml.core.rules import ExpectedBreach as ExpectedBreach
 from ml.core.rules import ForecastRule as ForecastRule
 from ml.core.rules import FunctionData as FunctionData
 from ml.core.rules import InlineData as InlineData
@@ -60,12 +63,20 @@ class Budget(Contract):
     seconds: Positive = 60.0
 
 
+class SketchSpec(Contract):
+    """Say where sketches of tables are kept from run to run, and which run this is."""
+
+    folder: str
+    run: str
+
+
 class TrainRequest(Contract):
     """Ask for one cell: train and measure a model on ``replicates`` seeded splits.
 
     ``seed`` feeds every stream of random numbers by name, so equal seeds give equal samples,
     splits, initial weights and row orders in every framework. With ``checkpoint`` a network's
-    training that was killed goes on where it was last kept, to the same bits.
+    training that was killed goes on where it was last kept, to the same bits. With ``sketches``
+    the table is compared with the one of an earlier run.
     """
 
     schema_version: Literal[1] = 1
@@ -79,6 +90,7 @@ class TrainRequest(Contract):
     runtime: RuntimeSpec = RuntimeSpec()
     artifact_dir: str | None = None
     checkpoint: CheckpointSpec | None = None
+    sketches: SketchSpec | None = None
 
     @property
     def replicate_seconds(self) -> float:
@@ -127,8 +139,44 @@ class SweepRequest(TrainRequest):
     sweep: SweepSpec
 
 
+class Breach(Contract):
+    """Tell what a check of the data's contract objects to.
+
+    A warning fails nothing, and neither does a breach that is ``expected``: the declared reason.
+    """
+
+    check: CheckName
+    column: str | None = None
+    message: str
+    severity: Literal["breach", "warning"]
+    expected: str | None = None
+
+
+class ContractCheck(Contract):
+    """Hold one check of the data's contract: how it ended, and what was found."""
+
+    name: CheckName
+    status: Literal["passed", "warning", "expected", "breach"]
+    found: str
+
+
+class ContractReport(Contract):
+    """Hold how a table keeps its contract, by the checks that apply to it.
+
+    ``rows`` is how many of its rows the checks of the split looked at.
+    """
+
+    content_sha256: str
+    rows: PositiveInt
+    checks: tuple[ContractCheck, ...]
+    breaches: tuple[Breach, ...] = ()
+
+
 class ErrorInfo(Contract):
-    """Name a failure: a stable code, a sentence, the field, expected, received, the remedy."""
+    """Name a failure: a stable code, a sentence, the field, expected, received, the remedy.
+
+    ``contract`` is that of the data, where a breach of it is the failure.
+    """
 
     code: str
     message: str
@@ -137,6 +185,7 @@ class ErrorInfo(Contract):
     received: str | None = None
     remedy: str | None = None
     detail: str | None = None
+    contract: ContractReport | None = None
 
 
 class SampleInfo(Contract):
@@ -258,7 +307,7 @@ class TrainResult(Contract):
     ``parity`` is there for networks, None for estimators. ``device`` is the one that was used,
     "cpu" or "cuda:0", or "unknown" in a result of before it was recorded. ``calibration_seconds``
     is what a fixed piece of work took beside the cell (``ml.core.calibration``), None in a result
-    of before it was measured.
+    of before it was measured. ``contract`` is None in a result of before data had one.
     """
 
     schema_version: Literal[1] = 1
@@ -279,6 +328,7 @@ class TrainResult(Contract):
     distillation: DistillationInfo | None = None
     sweep: SweepInfo | None = None
     parity: ParityTrace | None = None
+    contract: ContractReport | None = None
     warnings: tuple[str, ...] = ()
     versions: dict[str, str]
     threads: PositiveInt

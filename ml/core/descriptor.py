@@ -7,9 +7,18 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
-from ml.core.contracts import Contract, ForecastRule, Name, SplitRule, Task, check_rules
+from ml.core.contracts import (
+    ColumnRule,
+    Contract,
+    ExpectedBreach,
+    ForecastRule,
+    Name,
+    SplitRule,
+    Task,
+    check_rules,
+)
 from ml.core.errors import DataInvalid, describe
 
 Format = Literal["csv", "xls", "xlsx", "parquet", "json", "hdf5", "frame_xz"]
@@ -76,7 +85,11 @@ class Descriptor(Contract):
     turns a numeric target into a binary one. ``classes``, where given, are the only labels
     kept: rows with another are left out. ``drop`` maps each column left out to the reason.
     ``missing`` lists the strings that mean a missing value; blank text always means one.
+    ``table_schema``, the table ``[schema]`` of the file, says what columns hold, and
+    ``expected_breaches`` which checks of the contract rightly object.
     """
+
+    model_config = ConfigDict(serialize_by_alias=True)
 
     id: Name
     title: str
@@ -100,6 +113,9 @@ class Descriptor(Contract):
     split: SplitRule = SplitRule()
     forecast: ForecastRule | None = None
     expected_failures: tuple[ExpectedFailure, ...] = ()
+    # A field of pydantic's own has the name that the file gives it.
+    table_schema: dict[str, ColumnRule] = Field(default_factory=dict, alias="schema")
+    expected_breaches: tuple[ExpectedBreach, ...] = ()
 
     @model_validator(mode="after")
     def _rules_agree(self) -> Descriptor:

@@ -34,6 +34,7 @@ from ml.core.errors import (
 )
 from ml.core.learner import Adapter, Peers
 from ml.core.replicates import run_request
+from ml.health.contract import ContractBreached
 
 _Request = TypeVar("_Request", bound=BaseModel)
 _UNION_TAGS = {"descriptor", "inline", "function", "network", "estimator", "imported"}
@@ -113,6 +114,7 @@ def failure_of(problem: MatrixError, id: str) -> Failure:
             received=problem.received,
             remedy=problem.remedy,
             detail=problem.detail,
+            contract=problem.contract if isinstance(problem, ContractBreached) else None,
         ),
     )
 

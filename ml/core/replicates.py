@@ -16,8 +16,8 @@ from ml.core.calibration import Calibration
 from ml.core.checkpoints import CheckpointFile, check_checkpoint, describe_training
 from ml.core.contracts import (
     GREATER_IS_BETTER,
+    ContractReport,
     DataSummary,
-    DescriptorData,
     DistillRequest,
     NetworkSpec,
     ParityTrace,
@@ -39,6 +39,7 @@ from ml.core.fitting import (
     fit_prepared,
     prepare_split,
 )
+from ml.core.inspection import inspect_data, load_data
 from ml.core.learner import Adapter, Cohort, Draws, Floats64, Member, Part
 from ml.core.loop import Keeper
 from ml.core.memory import peak_bytes, reset_peak
@@ -46,7 +47,6 @@ from ml.core.metrics import Judge, primary_metric
 from ml.core.parity import make_trace
 from ml.core.splits import Split, sample_rows, split_rows
 from ml.core.table import Table
-from ml.datasets.load import load_table, table_from_values
 
 
 class Guide(Protocol):
@@ -68,6 +68,7 @@ class Opened:
 
     table: Table
     sample: SampleInfo
+    contract: ContractReport
     watch: Stopwatch
     calibration: Calibration
 
@@ -83,20 +84,18 @@ def run_request(request: TrainRequest, adapter: Adapter, guide: Guide | None = N
 def open_request(request: TrainRequest, adapter: Adapter) -> Opened:
     """Set the framework up, begin to measure, and load the table; raises as ``run_request``."""
     check_checkpoint(request, adapter)
+    # Before anything is measured: it is at the cost of a dataset's first request only.
+    contract = inspect_data(request)
     reset_peak()
     adapter.prepare(request.runtime)
     calibration = Calibration()
     calibration.measure()
     watch = Stopwatch()
     with watch.phase("load"):
-        full = (
-            load_table(Path(request.data.path))
-            if isinstance(request.data, DescriptorData)
-            else table_from_values(request.data)
-        )
+        full = load_data(request)
         rows, sample = sample_rows(full, request.budget.rows, request.seed)
         table = full if sample.method == "all" else full.take(rows)
-    return Opened(table, sample, watch, calibration)
+    return Opened(table, sample, contract, watch, calibration)
 
 
 def run_opened(
@@ -158,6 +157,7 @@ def run_opened(
         artifact_bytes=artifact_bytes,
         artifact=artifact,
         parity=trace,
+        contract=opened.contract,
         warnings=tuple(warnings),
         versions={"numpy": np.__version__, **adapter.versions()},
         threads=request.runtime.threads,

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from ml.core.specs import Contract, Count, Fraction, Name, Scalar, Target
 
 Task = Literal["classification", "regression", "forecasting"]
+CheckName = Literal[
+    "schema",
+    "content",
+    "repeats",
+    "predictor",
+    "time",
+    "groups",
+    "classes",
+    "labels",
+    "drift",
+]
 
 
 class SplitRule(Contract):
@@ -68,6 +79,39 @@ def check_rules(task: Task, split: SplitRule, forecast: ForecastRule | None) -> 
         raise ValueError(f"split.rule = {split.rule!r} needs split.column")
 
 
+class ColumnRule(Contract):
+    """Declare what a column of the settled table holds; what is left out is not checked.
+
+    ``low`` and ``high`` bound a numeric column's values, ends included. ``categories`` are those
+    that a categorical one may have; of a target each must occur. ``missing`` is the largest
+    share of missing values.
+    """
+
+    kind: Literal["numeric", "categorical"]
+    low: float | None = None
+    high: float | None = None
+    categories: tuple[str, ...] = ()
+    missing: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    @model_validator(mode="after")
+    def _kind_agrees(self) -> ColumnRule:
+        if self.kind == "numeric" and self.categories:
+            raise ValueError("categories belong to a categorical column")
+        if self.kind == "categorical" and (self.low is not None or self.high is not None):
+            raise ValueError("low and high belong to a numeric column")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError("low is above high")
+        return self
+
+
+class ExpectedBreach(Contract):
+    """Declare that a check of the data's contract rightly objects here; to any column, or one."""
+
+    check: CheckName
+    column: str | None = None
+    reason: Annotated[str, Field(min_length=10)]
+
+
 class DescriptorData(Contract):
     """Point at a dataset by the path of its TOML descriptor."""
 
@@ -76,7 +120,10 @@ class DescriptorData(Contract):
 
 
 class TableRules(Contract):
-    """Say what a table is made for whose values are typed already."""
+    """Say what a table is made for whose values are typed already.
+
+    ``table_schema`` maps a column to what it holds.
+    """
 
     id: Name
     task: Task
@@ -84,6 +131,8 @@ class TableRules(Contract):
     positive: str | None = None
     split: SplitRule = SplitRule()
     forecast: ForecastRule | None = None
+    table_schema: dict[str, ColumnRule] = Field(default_factory=dict)
+    expected_breaches: tuple[ExpectedBreach, ...] = ()
 
     @model_validator(mode="after")
     def _rules_agree(self) -> TableRules:

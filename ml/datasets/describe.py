@@ -17,6 +17,7 @@ from ml.datasets.columns import Columns, RawColumn, near, number_in, numbers, te
 from ml.datasets.load import column_count
 from ml.datasets.periods import iso_date
 from ml.datasets.readers import COMPRESSIONS, SUFFIXES, read_columns
+from ml.datasets.schema import propose_schema
 from ml.datasets.settle import rules_of, settle
 
 TARGET_NAMES = ("target", "label", "class", "y", "outcome", "response", "churn", "default", "price")
@@ -97,7 +98,9 @@ def propose_descriptor(file: Path, target: str | None = None, id: str | None = N
         "rows": table.rows,
         "columns": column_count(table),
         "content_sha256": table.content_sha256,
+        "schema": propose_schema(table, chosen),
     }
+    comments["schema"] = "check: what was found of each column; widen what may rightly change"
     head = (
         f"# A proposal for {describe(file.name)}: save it as {name}.toml beside the file, then\n"
         "# check the lines that say so. If you change what is read, the next load names the new\n"
@@ -233,7 +236,8 @@ def _without_empty(values: dict[str, Any]) -> dict[str, Any]:
 def to_toml(values: dict[str, Any], comments: dict[str, str]) -> str:
     """Write values as TOML, tables after plain keys, each comment above its key.
 
-    Values are text, numbers, truth values, lists of text, and one level of tables.
+    Values are text, numbers, truth values, lists of text, tables of these, and in a table
+    further ones, each on a line.
     """
     plain = [key for key, value in values.items() if not isinstance(value, dict)]
     lines: list[str] = []
@@ -255,5 +259,8 @@ def _key(key: str) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_value(item) for item in value) + "]"
+    if isinstance(value, dict):
+        pairs = ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items())
+        return f"{{{pairs}}}" if not pairs else f"{{ {pairs} }}"
     # JSON writes text, numbers and truth values as TOML does, but for one control character.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

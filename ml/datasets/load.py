@@ -12,6 +12,7 @@ from ml.core.imported import call_target, import_target
 from ml.core.table import Table
 from ml.datasets.columns import named_columns, raw_column
 from ml.datasets.readers import check_lengths
+from ml.datasets.schema import check_schema
 from ml.datasets.settle import rules_of, settle
 from ml.datasets.sources import read_source
 from ml.datasets.stored import read_stored, store_table, table_path
@@ -57,7 +58,7 @@ def table_from_values(data: InlineData | FunctionData) -> Table:
     or missing, else categorical. Raises DataInvalid, for a function also RequestInvalid.
     """
     if isinstance(data, FunctionData):
-        return _table_from_function(data)
+        return _table_from_function(data.model_dump_json())
     where = f"dataset {data.id}"
     check_lengths({name: len(values) for name, values in data.columns.items()}, where)
     columns = {name: raw_column(values, where) for name, values in data.columns.items()}
@@ -66,8 +67,8 @@ def table_from_values(data: InlineData | FunctionData) -> Table:
 
 # A worker trains many cells of a dataset in a row, and a project's function may take its time.
 @lru_cache(maxsize=2)
-def _table_from_function(data: FunctionData) -> Table:
-    place = "data.function"
+def _table_from_function(asked: str) -> Table:
+    data, place = FunctionData.model_validate_json(asked), "data.function"
     function = import_target(data.function, place)
     frame = call_target(function, data.function, place)
     where = f"dataset {data.id}, {data.function}"
@@ -95,6 +96,7 @@ def _check_declared(table: Table, descriptor: Descriptor, path: Path) -> None:
     declared = (descriptor.rows, descriptor.columns, descriptor.content_sha256)
     found = (table.rows, column_count(table), table.content_sha256)
     if declared != found:
+        odd = check_schema(table, descriptor.target, descriptor.table_schema)
         form = 'rows = {}, columns = {}, content_sha256 = "{}"'.format
         raise DataInvalid(
             f"dataset {descriptor.id} is not the table that {path} declares",
@@ -103,4 +105,5 @@ def _check_declared(table: Table, descriptor: Descriptor, path: Path) -> None:
             expected=form(*declared),
             received=form(*found),
             remedy="restore the source, or write what was received once you know why",
+            detail="\n".join(breach.message for breach in odd) or None,
         )

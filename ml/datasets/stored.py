@@ -19,7 +19,16 @@ from ml.datasets.sources import cache_folder, write_atomically
 
 FORMAT = 1
 # Not of the content: changing one of these fields must not settle the table anew.
-DESCRIPTION = {"title", "provenance", "tags", "expected_failures", "rows", "columns"}
+DESCRIPTION = {
+    "title",
+    "provenance",
+    "tags",
+    "expected_failures",
+    "rows",
+    "columns",
+    "table_schema",
+    "expected_breaches",
+}
 
 
 def table_path(descriptor: Descriptor, folder: Path) -> tuple[Path, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ BATCH = 65_536
 INSTALL = "pip install 'pytest-mlmatrix[datasets]'"
 
 
+@runtime_checkable
 class Source(Protocol):
     """Give the rows of one table, in order, as often as asked."""
 
@@ -27,7 +28,10 @@ class Source(Protocol):
 
 
 def open_source(table: Any) -> Source:
-    """Return the source of a DataFrame, path or URL; raises DataInvalid for anything else."""
+    """Return the source of a DataFrame, path or URL, or a source itself.
+
+    Raises DataInvalid for anything else.
+    """
     try:
         import pyarrow  # noqa: F401
     except ImportError:
@@ -36,6 +40,8 @@ def open_source(table: Any) -> Source:
         ) from None
     if isinstance(table, str | Path):
         return open_file(str(table))
+    if isinstance(table, Source):
+        return table
     if hasattr(table, "iloc") and hasattr(table, "columns"):
         return FrameSource(table)
     raise DataInvalid(

@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.core.contracts import CheckName
 from ml.core.descriptor import Descriptor, read_descriptor
 from ml.core.errors import DataInvalid
 from ml.datasets.describe import to_toml
@@ -164,6 +165,10 @@ def write_stage(stage: Stage, cells: Cells, name: str, folder: Path) -> str:
 
 def _write(path: Path, declared: dict[str, Any]) -> None:
     text = to_toml(declared, {})
+    # What is wrong with a candidate is what proxies are to find the price of.
+    for check in get_args(CheckName):
+        values = {"check": check, "reason": "a damaged table is tried as it is"}
+        text += "\n[[expected_breaches]]\n" + to_toml(values, {})
     write_atomically(path, lambda stream: stream.write(text.encode()))
 
 

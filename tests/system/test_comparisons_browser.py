@@ -182,6 +182,7 @@ def test_the_pages_pass_axe(visit, site, axe, scheme):
     for path in (
         *(site / f"{name}.html" for name in ("datasets", "algorithms", "frameworks")),
         dataset_page(site, "wine"),
+        dataset_page(site, "oils"),
     ):
         page = visit(path, color_scheme=scheme).page
         page.wait_for_selector("th button")

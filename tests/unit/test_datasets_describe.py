@@ -55,12 +55,22 @@ def test_a_proposal_loads_as_it_stands(customers):
     assert descriptor.missing == ("?", "NA")
     assert (descriptor.split.rule, descriptor.split.column) == ("time", "joined")
     assert (descriptor.rows, descriptor.columns) == (4, 4)
+    schema = {name: rule.model_dump() for name, rule in descriptor.table_schema.items()}
+    assert set(schema) == {"left", "usage", "zip", "plan"}
+    assert schema["usage"] | {"categories": ()} == {
+        "kind": "numeric",
+        "low": 3.5,
+        "high": 1000.0,
+        "categories": (),
+        "missing": 0.5,
+    }
+    assert schema["plan"]["categories"] == ("basic", "plus")
     table = load_table(path)
     assert table.target.tolist() == [0, 1, 0, 0]
     assert table.numeric_names == ("usage",)
     assert table.levels == (("00001", "01234", "11235"), ("basic", "plus"))
     comments = [line for line in path.read_text().splitlines() if line.startswith("# check:")]
-    assert len(comments) == 7
+    assert len(comments) == 8
 
 
 def test_a_named_target_and_id_are_kept_and_a_regression_is_seen(customers):

@@ -157,6 +157,11 @@ def test_a_changed_descriptor_or_file_makes_another_table(tmp_path):
     assert caught.value.code == "content_changed"
     assert CONTENT in caught.value.expected
     assert caught.value.received.startswith("rows = 4, columns = 7, content_sha256")
+    assert caught.value.detail is None
+    colours = {"colour": {"kind": "categorical", "categories": ["red", "blue"]}}
+    with pytest.raises(DataInvalid) as caught:
+        load_table(declare(tmp_path, schema=colours))
+    assert caught.value.detail == "column 'colour' has categories that are not declared: 'pink'"
 
 
 @pytest.mark.parametrize(("field", "value"), [("rows", 5), ("columns", 5)])

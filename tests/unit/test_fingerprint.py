@@ -12,7 +12,9 @@ from harness.store.journal import Journal
 from harness.store.sources import Sources
 from ml.core.contracts import (
     Budget,
+    ContractReport,
     DescriptorData,
+    ErrorInfo,
     EstimatorSpec,
     RuntimeSpec,
     TrainRequest,
@@ -162,6 +164,26 @@ def test_another_request_has_another_key(project, changes):
 def test_only_outcomes_that_repeat_are_reused(project, outcome, is_found):
     keep(project, look_up(project), outcome=outcome)
     assert (look_up(project).record is not None) == is_found
+
+
+def test_a_breach_of_a_contract_is_looked_at_again(project):
+    error = ErrorInfo(code="contract_breached", message="drift: collapsed")
+    keep(project, look_up(project), outcome="data_invalid", error=error)
+    assert look_up(project).record is not None
+    contract = ContractReport(content_sha256="0" * 64, rows=3, checks=())
+    error = error.model_copy(update={"contract": contract})
+    keep(project, look_up(project), run="r2", outcome="data_invalid", error=error)
+    assert look_up(project).record is None
+
+
+def test_the_code_and_the_terms_of_a_contract_are_parts_of_what_a_cell_depends_on(project):
+    parts = look_up(project).parts
+    code = ("contract", "leakage", "labels", "drift", "check")
+    assert {f"module ml.health.{name}" for name in code} <= set(parts)
+    assert "module ml.datasets.schema" in parts
+    schema = '[schema]\nsize = { kind = "numeric", high = 3.0 }\n[provenance]'
+    changed = changed_parts(project, lambda: edit(project / "prices.toml", "[provenance]", schema))
+    assert changed == {"data schema"}
 
 
 def test_a_training_that_the_time_budget_cut_is_not_reused(project):

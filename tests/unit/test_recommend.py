@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,7 +19,15 @@ from harness.store.gains import (
     settle_gains,
 )
 from harness.store.record import Record
-from ml.core.contracts import DataSummary, ReplicateResult, SampleInfo, Timings, TrainResult
+from ml.core.contracts import (
+    CheckName,
+    DataSummary,
+    ReplicateResult,
+    SampleInfo,
+    Timings,
+    TrainResult,
+)
+from ml.core.descriptor import read_descriptor
 from ml.core.errors import DataInvalid, MatrixError
 from ml.core.recommendations import (
     Action,
@@ -539,3 +548,5 @@ def test_a_staged_table_is_an_ordinary_dataset_with_the_same_test_rows(tmp_path)
     assert [rows.tolist() for rows in tested] == 2 * [list(range(50))]
     np.testing.assert_array_equal(*(t.target[:50] for t in tables))
     assert len({table.content_sha256 for table in tables}) == 2
+    declared = {one.check for one in read_descriptor(paths[0]).expected_breaches}
+    assert declared == set(get_args(CheckName))

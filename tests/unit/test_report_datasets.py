@@ -2,14 +2,22 @@ import random
 from pathlib import Path
 
 import pytest
-from report_fixture import HOSTILE, make_record, make_result, make_run, make_score
+from report_fixture import (
+    HOSTILE,
+    break_contract,
+    make_record,
+    make_result,
+    make_run,
+    make_score,
+)
 
 from harness.report.best import compare_best
 from harness.report.columns import HEIGHT, WIDTH, build_profile, draw_bars
 from harness.report.comparisons import write_comparisons
+from harness.report.contractview import build_contract
 from harness.report.datasetpage import build_datasets, link_dataset
 from harness.report.files import name_file, write_data
-from harness.report.profiles import Profiled
+from harness.report.profiles import Profiled, gather_profiles
 from harness.report.reference import RUNS_LOOKED, Reference, choose_reference
 from ml.core.contracts import ErrorInfo
 
@@ -250,6 +258,58 @@ def test_a_dataset_of_an_older_run_is_shown_as_that_has_it(tmp_path):
     assert "<span>run 1, " in pages["ames"]
     assert "<span>run 2, " in pages["wine"]
     assert "There is no preview: " in pages["wine"]
+
+
+def test_the_contract_that_is_shown_is_the_worst(tmp_path):
+    kept = make_cell("mlp", "pytorch", 0.9)
+    assert build_contract([make_record("wine", "mlp", "jax", outcome="timeout")]) is None
+    view = build_contract([kept])
+    assert view.summary == "1 warning in 3 checks of 900 rows."
+    assert [(row.name, row.word, row.state) for row in view.rows] == [
+        ("Declared columns", "passed", "passed"),
+        ("Rows on both sides of the split", "as declared", "passed"),
+        ("A column that tells the target", "warning", "expected"),
+    ]
+    assert view.rows[0].notes == ()
+    reason = "a flight leaves each day by the same schedule"
+    assert view.rows[1].notes == (f"Declared as natural: {reason}",)
+    assert view.rows[2].notes == ("column 'city' alone predicts the target, with a skill of 0.961",)
+    error = ErrorInfo(code="contract_breached", message=HOSTILE, contract=break_contract(HOSTILE))
+    broken = make_record("wine", "svm", "sklearn", outcome="data_invalid", error=error)
+    view = build_contract([kept, broken])
+    assert view.summary == (
+        "1 breach and 1 warning in 4 checks of 300 rows. No model was trained on them."
+    )
+    assert (view.rows[3].word, view.rows[3].state, view.rows[3].symbol) == ("breach", "failed", "✕")
+    run = make_run(tmp_path / "runs" / "1", kept, broken)
+    write_comparisons(tmp_path, [run], [2], {"wine": "1"})
+    [page] = [path.read_text() for path in (tmp_path / "datasets").glob("dataset-wine-*.html")]
+    assert page.count("✕ breach</span>") == 1
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script>" not in page
+
+
+def test_a_table_with_another_content_has_that_one_check():
+    error = ErrorInfo(
+        code="content_changed",
+        message="it is not the table that is declared",
+        expected="rows = 3",
+        received="rows = 2",
+        detail="column 'size': 1 value is above 5, up to 9",
+    )
+    record = make_record("wine", "svm", "sklearn", outcome="data_invalid", error=error)
+    [row] = build_contract([record]).rows
+    assert (row.name, row.word, row.found) == ("Content", "breach", error.message)
+    assert row.notes == ("Declared: rows = 3", "Found: rows = 2", error.detail)
+
+
+def test_a_table_that_broke_its_contract_is_shown_all_the_same(tmp_path):
+    error = ErrorInfo(code="contract_breached", message="x", contract=break_contract("x"))
+    broken = make_record("wine", "svm", "sklearn", outcome="data_invalid", error=error)
+    content = error.contract.content_sha256
+    kept = PROFILE | {"content_sha256": content}
+    write_data(tmp_path, name_file("profile", f"wine {content}"), kept)
+    assert gather_profiles(tmp_path, [broken])["wine"].profile == kept
 
 
 def make_hostile_profile():
