@@ -115,7 +115,7 @@ def test_a_column_that_gives_the_answer_away_is_found(task, copy):
         # A monotone function of it, or a value that is missing only for one class.
         values = np.exp(table.target.astype(float))
         if copy == "missing" and task == "classification":
-            values = np.where(table.target == 1, np.nan, table.numeric[:, 0])
+            values = np.where(table.target == 1, np.nan, np.arange(ROWS) % 2)
         leaky = dataclasses.replace(table, numeric=np.column_stack([table.numeric[:, 0], values]))
         column = "age"
     report = report_of(leaky)
@@ -147,6 +147,10 @@ def test_time_that_runs_backwards_is_found():
     [breach] = breaches_of(report_of(backwards, split))
     assert (breach.check, breach.column) == ("time", "day")
     assert f"{split.test.size} test rows" in breach.message
+    # One row of the first tested period trains; the three others of that period are no newer.
+    torn = Split(np.append(split.train, split.test[:1]), split.validation, split.test[1:])
+    [breach] = breaches_of(report_of(table, torn))
+    assert "3 test rows are no newer" in breach.message
 
 
 def test_a_group_on_both_sides_is_found():
