@@ -269,6 +269,29 @@ def test_what_cannot_be_compared_or_kept_is_no_fault_of_the_table(tmp_path):
     assert breaches_of(report_of(make_table(), memory=Memory(nowhere, "claims"))) == []
 
 
+@pytest.mark.parametrize("rule", ["random", "time", "group"])
+def test_odd_columns_are_no_fault_of_the_check(tmp_path, rule):
+    pytest.importorskip("pyarrow")
+    table = make_table(rule, rows=60)
+    huge = np.where(np.arange(60) % 2, 1.7e308, -1e308)
+    columns = {"gone": np.full(60, np.nan), "one": np.ones(60), "huge": huge}
+    changed = [
+        dataclasses.replace(
+            table,
+            numeric=np.column_stack([table.numeric[:, 0], column]),
+            content_sha256=name.ljust(64, "-"),
+        )
+        for name, column in columns.items()
+    ]
+    bare = dataclasses.replace(
+        table, numeric=np.empty((60, 0)), numeric_names=(), content_sha256="b" * 64
+    )
+    named = dataclasses.replace(table, numeric_names=("paid", "age"), content_sha256="n" * 64)
+    for number, other in enumerate([table, *changed, bare, named]):
+        memory = Memory(SketchSpec(folder=str(tmp_path), run=str(number)), "claims")
+        assert "drift" in status(report_of(other, memory=memory))
+
+
 SCHEMA = {
     "paid": ColumnRule(kind="categorical", categories=("no", "yes"), missing=0.0),
     "amount": ColumnRule(kind="numeric", low=-6.0, high=6.0, missing=0.1),
