@@ -78,8 +78,8 @@ def build_contract(records: Sequence[Record]) -> ContractView | None:
 
 
 def _tell_changed(error: ErrorInfo) -> ContractView:
-    notes = (f"Declared: {error.expected}", f"Found: {error.received}")
-    notes += tuple((error.detail or "").splitlines())
+    odd = (error.detail or "").splitlines()
+    notes = (f"Declared: {error.expected}", f"Found: {error.received}", *odd)
     row = CheckRow(TITLES["content"], "failed", SYMBOLS["failed"], "breach", error.message, notes)
     return ContractView("1 breach. No model was trained on this table.", (row,))
 

@@ -255,8 +255,10 @@ def _check_drift(asked: _Asked, found: _Found) -> None:
         return
     try:
         drift = asked.drift = asked.memory.compare(asked.whole, asked.source.target)
-    except (MatrixError, OSError) as problem:
-        found.words = f"the last run's table cannot be compared with: {problem}"
+    except (MatrixError, OSError, ValueError) as problem:
+        # ValueError: numbers near the ends of float64, of which no sketch can be kept.
+        told = str(problem).splitlines()[0]
+        found.words = f"the last run's table cannot be compared with: {told}"
         found.object(found.words, "warning")
         return
     if drift is None:
@@ -277,7 +279,7 @@ def _remember(asked: _Asked, memory: Memory, refused: bool) -> None:
             memory.refuse(asked.whole, asked.drift)
         else:
             memory.take(asked.whole, asked.source.target, asked.drift, asked.noise)
-    except (MatrixError, OSError):
+    except (MatrixError, OSError, ValueError):
         # Without a place to remember it in, the next table is compared with an earlier one.
         return
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import ValidationError
 
 from ml.artifacts.arrays import write_file
@@ -90,8 +91,10 @@ class Memory:
         reference = read_sketch(self._place(known.content))
         source = SettledSource(table, target)
         group = reference.layout.group
-        candidate = sketch_table(source, layout=reference.layout, group=group, part=1)
-        report = check_sketches(reference, candidate, Terms())
+        # Numbers near the ends of float64 overflow, and what becomes of them is told.
+        with np.errstate(all="ignore"):
+            candidate = sketch_table(source, layout=reference.layout, group=group, part=1)
+            report = check_sketches(reference, candidate, Terms())
         return Drift(
             against=known.content, verdict=report.verdict, p=report.p, reasons=report.reasons
         )
@@ -108,7 +111,9 @@ class Memory:
         from ml.health.stored import write_sketch
 
         source = SettledSource(table, target)
-        write_sketch(sketch_table(source, group=source.group), self._place(content))
+        with np.errstate(all="ignore"):
+            sketch = sketch_table(source, group=source.group)
+        write_sketch(sketch, self._place(content))
         before = None if known is None else known.noise
         self._write(
             Remembered(

@@ -115,7 +115,7 @@ def test_a_column_that_gives_the_answer_away_is_found(task, copy):
         # A monotone function of it, or a value that is missing only for one class.
         values = np.exp(table.target.astype(float))
         if copy == "missing" and task == "classification":
-            values = np.where(table.target == 1, np.nan, table.numeric[:, 0])
+            values = np.where(table.target == 1, np.nan, np.arange(ROWS) % 2)
         leaky = dataclasses.replace(table, numeric=np.column_stack([table.numeric[:, 0], values]))
         column = "age"
     report = report_of(leaky)
@@ -147,6 +147,10 @@ def test_time_that_runs_backwards_is_found():
     [breach] = breaches_of(report_of(backwards, split))
     assert (breach.check, breach.column) == ("time", "day")
     assert f"{split.test.size} test rows" in breach.message
+    # One row of the first tested period trains; the three others of that period are no newer.
+    torn = Split(np.append(split.train, split.test[:1]), split.validation, split.test[1:])
+    [breach] = breaches_of(report_of(table, torn))
+    assert "3 test rows are no newer" in breach.message
 
 
 def test_a_group_on_both_sides_is_found():
@@ -263,6 +267,29 @@ def test_what_cannot_be_compared_or_kept_is_no_fault_of_the_table(tmp_path):
     (tmp_path / "file").write_text("")
     nowhere = SketchSpec(folder=str(tmp_path / "file"), run="a")
     assert breaches_of(report_of(make_table(), memory=Memory(nowhere, "claims"))) == []
+
+
+@pytest.mark.parametrize("rule", ["random", "time", "group"])
+def test_odd_columns_are_no_fault_of_the_check(tmp_path, rule):
+    pytest.importorskip("pyarrow")
+    table = make_table(rule, rows=60)
+    huge = np.where(np.arange(60) % 2, 1.7e308, -1e308)
+    columns = {"gone": np.full(60, np.nan), "one": np.ones(60), "huge": huge}
+    changed = [
+        dataclasses.replace(
+            table,
+            numeric=np.column_stack([table.numeric[:, 0], column]),
+            content_sha256=name.ljust(64, "-"),
+        )
+        for name, column in columns.items()
+    ]
+    bare = dataclasses.replace(
+        table, numeric=np.empty((60, 0)), numeric_names=(), content_sha256="b" * 64
+    )
+    named = dataclasses.replace(table, numeric_names=("paid", "age"), content_sha256="n" * 64)
+    for number, other in enumerate([table, *changed, bare, named]):
+        memory = Memory(SketchSpec(folder=str(tmp_path), run=str(number)), "claims")
+        assert "drift" in status(report_of(other, memory=memory))
 
 
 SCHEMA = {
