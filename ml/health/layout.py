@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -122,5 +123,11 @@ def bin_bounds(values: NDArray[np.float64]) -> dict[str, float]:
     if not width > abs(low) * 1e-12:
         width = max(abs(low), 1.0) * 1e-6
         low, high = low - width, low + width
-    scale = float((inner / 2 - low / 2).std() * 2) or 1.0
-    return {"low": low, "high": high, "center": float((inner / 2).mean() * 2), "scale": scale}
+    with np.errstate(over="ignore"):
+        scale = float((inner / 2 - low / 2).std() * 2) or 1.0
+        center = float((inner / 2).mean() * 2)
+    if not (isfinite(scale) and isfinite(center)):
+        share = (inner / 2 - low / 2) / width
+        scale = float(share.std()) * width * 2 or 1.0
+        center = (low / 2 + width * float(share.mean())) * 2
+    return {"low": low, "high": high, "center": center, "scale": scale}

@@ -95,7 +95,7 @@ class Sketch:
         shifted = np.empty((len(self.known), numbers.shape[1]))
         gaps = False
         for place, (column, values) in enumerate(zip(self.layout.measured, numbers, strict=True)):
-            bins = (values - column.low) * (BINS / (column.high - column.low))
+            bins = (values / 2 - column.low / 2) * (BINS / (column.high / 2 - column.low / 2))
             bins += 1.0
             np.fmin(bins, BINS + 1.0, out=bins)
             np.fmax(bins, 0.0, out=bins)

@@ -7,14 +7,17 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn")
-pytest.importorskip("pyarrow")
-
-pytestmark = pytest.mark.system
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(
+        None in map(find_spec, ("sklearn", "pyarrow")), reason="scikit-learn and pyarrow are needed"
+    ),
+]
 
 MAIN = "import sys; from harness.cli import main; sys.exit(main())"
 
