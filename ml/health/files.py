@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,8 @@ READERS: dict[str, Callable[..., Reader]] = {
     ".hdf5": read_hdf5,
     ".hdf": read_hdf5,
 }
+# What pandas names an index without a name where it saves one, as of a table that was filtered.
+UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 # What fsspec needs beside itself for a URL.
 DRIVERS = {
@@ -86,7 +89,8 @@ class FileSource:
         tables = []
         for part in chosen:
             with self._reading(part, None) as reader:
-                tables += [pa.Table.from_batches([batch]) for batch in reader.pilot()]
+                batches = map(_without_index, reader.pilot())
+                tables += [pa.Table.from_batches([batch]) for batch in batches]
         if not tables:
             raise _no_table(self.parts[0], "a file without rows")
         try:
@@ -98,7 +102,7 @@ class FileSource:
         """Yield the rows as Arrow record batches; raises Reread where it must start anew."""
         for part in self.parts:
             with self._reading(part, layout) as reader:
-                yield from reader.batches()
+                yield from map(_without_index, reader.batches())
 
     @contextmanager
     def _reading(self, part: str, layout: Layout | None) -> Iterator[Reader]:
@@ -130,6 +134,11 @@ class FileSource:
                 expected=f"a table in the format of {suffix}",
                 remedy="mend the file, or give it the suffix of its format",
             ) from None
+
+
+def _without_index(batch: Any) -> Any:
+    kept = [name for name in batch.schema.names if not UNNAMED_INDEX.fullmatch(name)]
+    return batch if len(kept) == batch.num_columns else batch.select(kept)
 
 
 class Reread(Exception):

@@ -59,6 +59,14 @@ def test_a_check_is_the_same_in_every_format(halves, expected, tmp_path, name):
     assert found.effects == pytest.approx(expected.effects)
 
 
+def test_the_index_of_a_table_that_was_filtered_is_no_column(halves, expected, tmp_path):
+    first = save(halves[0], tmp_path / "first.parquet")
+    second = halves[1].rename(index=lambda row: 2 * row)
+    found = check(first, save(second, tmp_path / "second.parquet"))
+    assert found.schema_differences == ()
+    assert found.p == expected.p
+
+
 def test_hdf5_holds_numbers_and_text_without_gaps(halves, tmp_path):
     first, second = (half.fillna("none") for half in halves)
     first, second = (half.astype({"age": float}) for half in (first, second))
