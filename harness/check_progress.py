@@ -7,6 +7,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, TextIO
 
+from harness.console import open_console
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -65,18 +67,13 @@ class CheckProgress:
 
 def _open_line(progress: CheckProgress, stream: TextIO) -> Any:
     """Return a live line, None where the stream is no terminal or rich is not there."""
-    if not stream.isatty():
+    console = open_console(stream)
+    if console is None:
         return None
-    try:
-        from rich.console import Console
-        from rich.live import Live
-        from rich.spinner import Spinner
-        from rich.text import Text
-    except ModuleNotFoundError:
-        return None
-    console = Console(file=stream)
-    if console.is_dumb_terminal:
-        return None
+    from rich.live import Live
+    from rich.spinner import Spinner
+    from rich.text import Text
+
     spinner = Spinner("dots")
 
     def draw() -> Spinner:

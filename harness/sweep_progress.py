@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
 from harness.cell import Cell
+from harness.console import open_console
 from harness.report.text import NOTHING
 from harness.store.record import Record
 from harness.store.trials import read_trials
@@ -154,16 +155,11 @@ class _Lines:
 
 def _open_table(rows: Sequence[Row], stream: TextIO) -> Any:
     """Return a live table, None where the stream is no terminal or rich is not there."""
-    if not stream.isatty():
+    console = open_console(stream)
+    if console is None:
         return None
-    try:
-        from rich.console import Console
-        from rich.live import Live
-    except ModuleNotFoundError:
-        return None
-    console = Console(file=stream)
-    if console.is_dumb_terminal:
-        return None
+    from rich.live import Live
+
     return Live(
         console=console,
         get_renderable=lambda: _draw(rows),

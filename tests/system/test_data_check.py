@@ -138,17 +138,23 @@ def test_a_mistake_is_one_line_and_2(tables, arguments, message):
     assert message in errors[0]
 
 
-def test_a_lost_process_is_told(tables):
+def start_check(folder):
+    """Return a check that has begun, and the process that it waits for."""
     psutil = pytest.importorskip("psutil")
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", MAIN, "data", "check", "same.csv", "--against", "old.parquet"],
-        cwd=tables,
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stderr.readline() == "reading the reference\n"
     [child] = psutil.Process(process.pid).children()
+    return process, child
+
+
+def test_a_lost_process_is_told(tables):
+    process, child = start_check(tables)
     child.kill()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 2
@@ -157,16 +163,7 @@ def test_a_lost_process_is_told(tables):
 
 
 def test_who_kills_the_command_ends_the_check(tables):
-    psutil = pytest.importorskip("psutil")
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", MAIN, "data", "check", "same.csv", "--against", "old.parquet"],
-        cwd=tables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr.readline() == "reading the reference\n"
-    [child] = psutil.Process(process.pid).children()
+    process, child = start_check(tables)
     process.kill()
     process.communicate(timeout=60)
     end = time.monotonic() + 60

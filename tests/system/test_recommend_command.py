@@ -9,8 +9,8 @@ import time
 from collections import Counter
 from importlib.util import find_spec
 
-import numpy as np
 import pytest
+from frames import make_frame
 
 pytestmark = [
     pytest.mark.system,
@@ -22,28 +22,17 @@ pytestmark = [
 MAIN = "import sys; from harness.cli import main; sys.exit(main())"
 
 
-def make_frame(seed, rows):
-    import pandas as pd
-
-    draw = np.random.default_rng(seed)
-    size = draw.standard_normal(rows)
-    return pd.DataFrame(
-        {
-            "size": size,
-            "price": size + 0.5 * draw.standard_normal(rows),
-            "rooms": draw.integers(1, 7, rows),
-            "city": draw.choice(["Rome", "Oslo", "Bonn", "Lima"], rows, p=[0.6, 0.25, 0.1, 0.05]),
-        }
-    )
+def make_table(seed, rows):
+    return make_frame(seed, rows).drop(columns="sold")
 
 
 @pytest.fixture
 def tables(tmp_path):
-    candidate = make_frame(2, 1200)
+    candidate = make_table(2, 1200)
     candidate["price"] *= 100
     candidate["city"] = candidate["city"].replace("Lima", "Rome")
     candidate.to_csv(tmp_path / "candidate.csv", index=False)
-    make_frame(1, 2500).to_csv(tmp_path / "reference.csv", index=False)
+    make_table(1, 2500).to_csv(tmp_path / "reference.csv", index=False)
     return tmp_path
 
 
@@ -149,11 +138,11 @@ def test_proxies_that_give_nothing_are_recorded_and_the_dimensions_rank(tables):
 
 
 def test_a_column_of_another_kind_is_read_again_and_a_healthy_table_asks_for_nothing(tmp_path):
-    candidate = make_frame(2, 800)
+    candidate = make_table(2, 800)
     candidate.to_parquet(tmp_path / "healthy.parquet")
     candidate["price"] = candidate["price"].astype(str)
     candidate.to_parquet(tmp_path / "candidate.csv.parquet")
-    make_frame(1, 1600).to_parquet(tmp_path / "reference.parquet")
+    make_table(1, 1600).to_parquet(tmp_path / "reference.parquet")
     against = ("--against", "reference.parquet", "--target", "size", "--proxies", "1")
     start = [sys.executable, "-c", MAIN, "data", "recommend"]
     found = [

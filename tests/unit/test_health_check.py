@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from frames import make_frame
 
 from ml.core.errors import DataInvalid, RequestInvalid
 from ml.health.check import check
@@ -9,22 +10,6 @@ from ml.health.families import Family, judge_families
 from ml.health.report import HealthReport
 
 pytestmark = pytest.mark.unit
-
-
-def make_frame(seed, rows=500):
-    import pandas as pd
-
-    draw = np.random.default_rng(seed)
-    size = draw.standard_normal(rows)
-    return pd.DataFrame(
-        {
-            "size": size,
-            "price": size + 0.5 * draw.standard_normal(rows),
-            "rooms": draw.integers(1, 7, rows),
-            "city": draw.choice(["Rome", "Oslo", "Bonn", "Lima"], rows, p=[0.6, 0.25, 0.1, 0.05]),
-            "sold": draw.random(rows) < 0.3,
-        }
-    )
 
 
 def dimensions_of(report):
