@@ -55,7 +55,7 @@ def _ask(request: CheckRequest | SketchRequest, tell: Tell | None) -> HealthChec
                 # An interrupt, or whatever `tell` raised, leaves no process behind.
                 process.kill()
         if isinstance(answer, Refused):
-            raise MatrixError(**dict(answer.error))
+            raise MatrixError(**answer.error.model_dump(exclude={"contract"}))
         if answer is None:
             log.seek(0)
             raise _lost(process.returncode, log.read().decode(errors="replace"))
