@@ -67,9 +67,10 @@ def axe():
 
     def audit(page):
         page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+        # The pages' policy forbids scripts of others; axe comes in by the browser's own way.
         page.evaluate(script)
         found = page.evaluate("axe.run()")
-        assert len(found["passes"]) > 20, page.url
+        assert len(found["passes"]) > 15, page.url
         return [(one["id"], [node["html"] for node in one["nodes"]]) for one in found["violations"]]
 
     return audit

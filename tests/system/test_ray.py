@@ -203,7 +203,14 @@ def test_an_error_of_the_node_names_what_every_node_needs(executor):
 def plain(value):
     if isinstance(value, dict):
         return {key: plain(one) for key, one in value.items() if key not in OWN}
-    return [plain(one) for one in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        # Nodes have no folder in common where an earlier table is remembered.
+        return [plain(one) for one in value if not is_drift(one)]
+    return value
+
+
+def is_drift(value):
+    return isinstance(value, dict) and value.get("name") == "drift"
 
 
 def test_the_same_matrix_gives_the_same_records_on_ray_as_locally(executor, pytester):
