@@ -15,7 +15,7 @@ ATOM = "http://www.w3.org/2005/Atom"
 TITLE = "mlmatrix: regressions"
 MOST_ENTRIES = 100
 # A name space of our own, so that an entry has the same id on every machine and night.
-NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://pypi.org/project/pytest-mlmatrix/feed")
+NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "pytest-mlmatrix/feed")
 
 
 def write_feed(trends: Sequence[Trend], moments: Mapping[str, str], updated: str) -> bytes:
