@@ -51,7 +51,7 @@ says = report.verdict + ": " + ", ".join(
 # What a tool's newest version asks for and does not say.
 PINS = {
     "evidently": ["pandas<3"],
-    "deepchecks": ["numpy<2", "pandas<3", "pyarrow", "scikit-learn<1.7", "setuptools<81"],
+    "deepchecks": ["numpy<2", "pandas<3", "pyarrow<22", "scikit-learn<1.7", "setuptools<81"],
 }
 # Each tool's package, what is imported before the clock starts, and what is timed.
 PEERS = {
