@@ -162,10 +162,9 @@ def fit_model(
     draws: Draws,
     seconds: float,
     watch: Stopwatch,
-    lesson: Lesson | None = None,
 ) -> FittedModel:
     """Prepare a split for a model and fit it, in the phases prepare and fit of the watch."""
-    prepared = prepare_split(spec, table, split, watch, lesson)
+    prepared = prepare_split(spec, table, split, watch)
     return fit_prepared(spec, adapter, prepared, draws, seconds, watch)
 
 

@@ -9,7 +9,6 @@ from ml.core.contracts import NetworkSpec, SweepRequest
 from ml.core.folds import Fold
 from ml.core.imported import make_learner
 from ml.core.learner import Adapter, Cohort, Draws, FitReport, Learner, Member
-from ml.core.seeding import stream
 from ml.core.settings import Model
 
 
@@ -34,8 +33,7 @@ def open_trainees(
     members: dict[int, Member] = {}
     fits: dict[int, Callable[[], tuple[Learner, FitReport]]] = {}
     for index, model in models.items():
-        names = ("weights", "order", "estimator")
-        draws = Draws(*(stream(request.seed, name, "trial", number) for name in names))
+        draws = Draws.of(request.seed, "trial", number)
         if trains_networks(request, adapter):
             assert isinstance(model, NetworkSpec)
             members[index] = Member(

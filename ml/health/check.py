@@ -82,19 +82,17 @@ def check(
 def check_terms(terms: Terms) -> None:
     """Raise RequestInvalid for terms that no check can be made on."""
     if not 0.01 <= terms.alpha < 1:
-        raise RequestInvalid(
-            f"alpha {terms.alpha} cannot be told by 199 permutations",
-            field="alpha",
-            expected="a share from 0.01 to 1",
-            received=str(terms.alpha),
-        )
+        why = "cannot be told by 199 permutations"
+        raise _outside("alpha", terms.alpha, why, "a share from 0.01 to 1")
     if not 0 <= terms.tolerance < 10:
-        raise RequestInvalid(
-            f"tolerance {terms.tolerance} is no number of standard deviations",
-            field="tolerance",
-            expected="from 0 to 10",
-            received=str(terms.tolerance),
-        )
+        why = "is no number of standard deviations"
+        raise _outside("tolerance", terms.tolerance, why, "from 0 to 10")
+
+
+def _outside(name: str, value: float, why: str, expected: str) -> RequestInvalid:
+    return RequestInvalid(
+        f"{name} {value} {why}", field=name, expected=expected, received=str(value)
+    )
 
 
 def sketch_sides(
